@@ -1,0 +1,280 @@
+"""What a person sees on a terminal: messages and progress on stderr, results on stdout.
+
+On a terminal there is one progress display with rate and time left; elsewhere a line a minute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.progress
+
+_LINE_EVERY = 60.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A small table for a terminal: a title, the columns' names, and rows of text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Result(Protocol):
+    """What a step returns: a frozen dataclass that can say what it found."""
+
+    def summary(self) -> Sequence[str | Grid]:
+        """Return lines and tables for a terminal."""
+        ...
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """Write a message to stderr, unless quiet."""
+    if not quiet:
+        _stderr().print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Write a warning to stderr, even when quiet."""
+    _stderr().print(f"Warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """Write the message of an error to stderr."""
+    _stderr().print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def show(result: Result) -> None:
+    """Write a result to stdout: its lines as they are, its tables drawn."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    for part in result.summary():
+        if isinstance(part, str):
+            out.print(part, markup=False, highlight=False, soft_wrap=True)
+            continue
+        table = Table(title=part.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for index, name in enumerate(part.columns):
+            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        for row in part.rows:
+            table.add_row(*(_plain_text(cell) for cell in row))
+        out.print(table)
+
+
+def show_json(result: Result) -> None:
+    """Write a result to stdout as one JSON object: the fields of its dataclass."""
+    sys.stdout.write(json.dumps(as_json(result), ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def as_json(value: Any) -> Any:
+    """Return a dataclass, path, tuple or dict as JSON knows it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as a person says it: ``8 s``, ``3 min``, ``2 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """The progress of one piece of work.
+
+    Parameters
+    ----------
+    title : str
+        What is being done: ``training model-a``.
+    total : int
+        How many units there are.
+    unit : str
+        What a unit is, in the plural: ``images``, ``steps``.
+    done : int
+        How many were done before, when work goes on after an interruption.
+    quiet : bool
+        Show nothing.
+
+    Examples
+    --------
+    >>> with Progress("reading", 3, "files", quiet=True) as progress:
+    ...     for _ in range(3):
+    ...         progress.advance()
+    """
+
+    def __init__(self, title: str, total: int, unit: str, *, done: int = 0, quiet: bool = False) -> None:
+        self._title, self._total, self._unit, self._quiet = title, total, unit, quiet
+        self._done = self._before = done
+        self._start = self._last_line = time.monotonic()
+        self._live: rich.progress.Progress | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        self._start = self._last_line = time.monotonic()
+        if self._quiet or not _stderr().is_terminal:
+            return self
+        if _path is not None:
+            self._live = _path.live
+        else:
+            self._live = _display()
+            self._live.start()
+        self._task = self._live.add_task(self._title, total=self._total, completed=self._done, unit=self._unit)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is None:
+            return
+        if _path is not None:
+            self._live.remove_task(self._task)
+        else:
+            self._live.stop()
+
+    def advance(self, units: int = 1) -> None:
+        """Say that `units` more are done."""
+        self._done += units
+        if _path is not None:
+            _path.within(self._done / max(1, self._total))
+        if self._live is not None:
+            self._live.update(self._task, completed=self._done)
+        elif not self._quiet and time.monotonic() - self._last_line >= _LINE_EVERY:
+            self._last_line = time.monotonic()
+            rate = (self._done - self._before) / max(1e-9, time.monotonic() - self._start)
+            left = duration((self._total - self._done) / max(1e-9, rate))
+            whole = f"; {_path.left()}" if _path is not None else ""
+            say(f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {rate:.3g}/s, {left} left{whole}")
+
+
+class _Path:
+    """The progress over a row of steps: finished weights, and the share of the present one."""
+
+    def __init__(self, title: str, live: rich.progress.Progress) -> None:
+        self.live = live
+        self._weights: dict[str, float] = {}
+        self._done = 0.0
+        self._now = ""
+        self._start = time.monotonic()
+        self._share = 0.0
+        self._task = live.add_task(title, total=1.0, unit="")
+
+    def plan(self, weights: dict[str, float]) -> None:
+        """Set the weights of the steps to come; what is behind no longer counts towards the time left."""
+        self._weights, self._done, self._share = dict(weights), 0.0, 0.0
+        self._start = time.monotonic()
+
+    def enter(self, name: str) -> None:
+        self._done += self._weights.get(self._now, 0.0) if self._now else 0.0
+        self._now, self._share = name, 0.0
+        self.within(0.0)
+
+    def within(self, share: float) -> None:
+        self._share = (self._done + self._weights.get(self._now, 0.0) * share) / max(1e-9, sum(self._weights.values()))
+        self.live.update(self._task, completed=self._share, whole_left=self.left())
+
+    def left(self) -> str:
+        """Return how long the whole path still takes, going by what has been done of it."""
+        if self._share < 0.005:
+            return "whole path: measuring"
+        seconds = (time.monotonic() - self._start) * (1 - self._share) / self._share
+        return f"whole path: {duration(seconds)} left"
+
+
+_path: _Path | None = None
+
+
+class PathProgress:
+    """The handle that `whole_path` gives: plan the steps' weights, then enter them one by one."""
+
+    def __init__(self, path: _Path) -> None:
+        self._inner = path
+
+    def plan(self, weights: dict[str, float]) -> None:
+        """Set the expected cost of each step to come, in any one unit."""
+        self._inner.plan(weights)
+
+    def enter(self, name: str) -> None:
+        """Say that a step of the plan begins; the one before it is done."""
+        self._inner.enter(name)
+
+
+@contextmanager
+def whole_path(title: str, *, quiet: bool = False) -> Iterator[PathProgress]:
+    """Show one progress display over a row of steps, in which each step's own progress is a line."""
+    global _path
+    live = _display()
+    _path = _Path(title, live)
+    try:
+        if _stderr().is_terminal and not quiet:
+            with live:
+                yield PathProgress(_path)
+        else:
+            yield PathProgress(_path)
+    finally:
+        _path = None
+
+
+def _display() -> rich.progress.Progress:
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            if "whole_left" in task.fields:
+                return Text(str(task.fields["whole_left"]), style="dim")
+            speed = task.finished_speed or task.speed
+            if not speed or task.total is None:
+                return Text("")
+            left = duration((task.total - task.completed) / speed)
+            unit = task.fields["unit"]
+            return Text(f"{int(task.completed):,}/{int(task.total):,} {unit}  {speed:.3g}/s  {left} left", style="dim")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        Rate(),
+        console=_stderr(),
+        transient=True,
+        speed_estimate_period=60,
+    )
+
+
+_console: rich.console.Console | None = None
+
+
+def _stderr() -> rich.console.Console:
+    """Return the console of stderr; made anew when stderr was replaced, as tests do."""
+    global _console
+    if _console is None or _console.file is not sys.stderr:
+        from rich.console import Console
+
+        _console = Console(file=sys.stderr, no_color=True if os.environ.get("NO_COLOR") else None)
+    return _console
+
+
+def _plain_text(cell: str) -> Any:
+    """Return a cell as text without markup: names of categories may hold brackets."""
+    from rich.text import Text
+
+    return Text(cell)

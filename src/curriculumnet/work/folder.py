@@ -1,0 +1,405 @@
+"""A work folder: its names, whole-file writes, the record of what each step has finished, and its lock.
+
+A file appears whole or not at all, and a step's record is written last; so a step that was killed at any moment is
+simply done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from curriculumnet.errors import MachineError, UnknownNameError, WorkFolderBusyError, WorkFolderError
+from curriculumnet.version import __version__
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PROJECT = "project.json"
+IMAGES = "images.parquet"
+COMPARISONS = "comparisons.json"
+REPORT = "report.html"
+_LOCK = "lock.json"
+_GUARD = ".lock"
+_TEMPORARY = ".writing-"
+
+_held: dict[Path, int] = {}
+"""How many times this process holds the lock of each work folder: `run` holds it while its steps take it too."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a step has finished.
+
+    Attributes
+    ----------
+    inputs : dict of str to str
+        Digest of each file that it read, by its name in the work folder or the source's key.
+    settings : dict
+        The settings that decide its result.
+    outputs : dict of str to dict
+        Per file written: `digest`, `bytes`, `mtime_ns`.
+    figures : dict
+        Counts and figures that are worth keeping.
+    seconds : float
+        How long it took.
+    finished : str
+        When, ISO 8601, UTC.
+    """
+
+    inputs: dict[str, str]
+    settings: dict[str, Any]
+    outputs: dict[str, dict[str, Any]]
+    figures: dict[str, Any]
+    seconds: float
+    finished: str
+
+
+class WorkFolder:
+    """One work folder.
+
+    Parameters
+    ----------
+    path : path-like
+        Where it lies. Use `create` in the step that begins a work folder, `open` in all others.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> WorkFolder:
+        """Make the folder if it is absent, or take the one that is there.
+
+        Raises
+        ------
+        WorkFolderError
+            Something is there that is no work folder.
+        """
+        folder = cls(path)
+        if folder.path.exists() and not folder.path.is_dir():
+            raise WorkFolderError(f"{folder.path} is a file: give the name of a folder with -o.")
+        if folder.path.is_dir() and not folder.file(PROJECT).exists():
+            strangers = sorted(p.name for p in folder.path.iterdir() if p.name not in (_LOCK, _GUARD))
+            if strangers:
+                raise WorkFolderError(
+                    f"{folder.path} holds other files ({strangers[0]}, …) and is no work folder: "
+                    "give the name of a new folder with -o."
+                )
+        with writing(folder.path):
+            folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> WorkFolder:
+        """Take the work folder that is there.
+
+        Raises
+        ------
+        WorkFolderError
+            There is none.
+        """
+        folder = cls(path)
+        if not folder.file(PROJECT).is_file():
+            what = "has no project.json" if folder.path.is_dir() else "is not there"
+            raise WorkFolderError(
+                f"{folder.path} is no work folder (it {what}): "
+                f"`curriculumnet ingest SOURCE -o {folder.path}` makes one."
+            )
+        return folder
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file by its name in the work folder, written with `/`."""
+        return self.path.joinpath(*name.split("/"))
+
+    # -- project.json -------------------------------------------------------------------------------------------
+
+    @property
+    def project(self) -> dict[str, Any]:
+        """project.json as it is now: `sources`, `settings`, `versions`, `categories`, `account`, `steps`."""
+        path = self.file(PROJECT)
+        if not path.exists():
+            return {"sources": {}, "categories": [], "account": {}, "versions": {}, "steps": {}}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WorkFolderError(f"{path} is not readable as JSON ({error}): restore it, or begin anew.") from error
+        return dict(found)
+
+    def update_project(self, **values: Any) -> None:
+        """Replace top-level values of project.json."""
+        self.write_json(PROJECT, self.project | values)
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories in code-point order; the order of every probability and class index."""
+        return list(self.project["categories"])
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def record(self, step: str) -> Record | None:
+        """Return the record of a step, such as ``ingest`` or ``train:model-d``; None when it has not finished."""
+        found = self.project["steps"].get(step)
+        return Record(**found) if found else None
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names that steps of one kind have finished, oldest first: ``names("train")`` are the runs."""
+        steps = self.project["steps"]
+        found = [step.split(":", 1)[1] for step in steps if step.startswith(f"{kind}:")]
+        return sorted(found, key=lambda name: steps[f"{kind}:{name}"]["finished"])
+
+    def find(self, kind: str, name: str | None, what: str, hint: str) -> str:
+        """Return `name` if such a step has finished, or the newest when it is None.
+
+        Parameters
+        ----------
+        kind : str
+            The step: ``embed``, ``design``, ``train``.
+        what : str
+            The field's word for its result: ``features``, ``curriculum``, ``run``.
+        hint : str
+            What to type when there is none.
+
+        Raises
+        ------
+        WorkFolderError, UnknownNameError
+        """
+        known = self.names(kind)
+        if not known:
+            raise WorkFolderError(f"{self.path} has no {what} yet: {hint}")
+        if name is None:
+            return known[-1]
+        if name not in known:
+            raise UnknownNameError(what, name, known)
+        return name
+
+    def finished(self, step: str, inputs: dict[str, str], settings: dict[str, Any]) -> Record | None:
+        """Return the step's record if it has finished with the same inputs and settings and its files are there."""
+        record = self.record(step)
+        if record is None or record.inputs != inputs or record.settings != _plain(settings):
+            return None
+        for name, known in record.outputs.items():
+            if not self.file(name).is_file() or self.digest(name) != known["digest"]:
+                return None
+        return record
+
+    def stamp(
+        self,
+        step: str,
+        inputs: dict[str, str],
+        settings: dict[str, Any],
+        outputs: Sequence[str],
+        seconds: float,
+        figures: dict[str, Any] | None = None,
+        **values: Any,
+    ) -> Record:
+        """Write the record of a finished step, and top-level values of project.json with it; the last thing it does."""
+        record = {
+            "inputs": inputs,
+            "settings": _plain(settings),
+            "outputs": {name: _stat(self.file(name)) | {"digest": file_digest(self.file(name))} for name in outputs},
+            "figures": _plain(figures or {}),
+            "seconds": round(seconds, 3),
+            "finished": datetime.now(UTC).isoformat(timespec="microseconds"),
+        }
+        project = self.project
+        project["steps"][step] = record
+        project["versions"] = versions()
+        self.write_json(PROJECT, project | values)
+        return Record(**record)  # type: ignore[arg-type]
+
+    def digest(self, name: str) -> str:
+        """Return the BLAKE2b-128 digest of a file, from its record where size and time show it unchanged."""
+        path = self.file(name)
+        for record in self.project["steps"].values():
+            known = record["outputs"].get(name)
+            if known and path.is_file() and _stat(path) == {k: known[k] for k in ("bytes", "mtime_ns")}:
+                return str(known["digest"])
+        return file_digest(path)
+
+    def digests(self, *names: str) -> dict[str, str]:
+        """Return the digests of several files, as a step's `inputs`."""
+        return {name: self.digest(name) for name in names}
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def write_with(self, name: str, write: Callable[[IO[bytes]], None]) -> Path:
+        """Replace a file whole: `write` fills a temporary file, which then takes the name.
+
+        Raises
+        ------
+        MachineError
+            The disk is full or does not let us write.
+        """
+        path = self.file(name)
+        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+        try:
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Replace a file whole by these bytes."""
+        return self.write_with(name, lambda file: _write_bytes(file, data))
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Replace a JSON file whole."""
+        return self.write_bytes(name, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
+
+    def write_table(self, name: str, table: pa.Table) -> Path:
+        """Replace a Parquet table whole."""
+        import pyarrow.parquet as pq
+
+        return self.write_with(name, lambda file: pq.write_table(table, file, compression="zstd"))
+
+    # -- lock ---------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Be the only writer while the block runs; a process that holds the lock already may take it again.
+
+        The operating system frees the lock of a process that died; its name is then taken over, and `say` told.
+
+        Raises
+        ------
+        WorkFolderBusyError
+            Another process writes there, or a process of another host left its name.
+        """
+        from filelock import FileLock, Timeout
+
+        key = self.path.resolve()
+        if key in _held:
+            _held[key] += 1
+            try:
+                yield
+            finally:
+                _held[key] -= 1
+            return
+        guard = FileLock(self.file(_GUARD))
+        try:
+            with writing(self.path):
+                guard.acquire(timeout=0)
+        except Timeout:
+            raise WorkFolderBusyError(
+                f"{self.path} is in use by {self._holder()}: wait until it has ended, or choose another folder with -o."
+            ) from None
+        try:
+            self._take_over(say)
+            me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
+            self.write_json(_LOCK, me)
+            _held[key] = 1
+            yield
+        finally:
+            if _held.pop(key, None):
+                self.file(_LOCK).unlink(missing_ok=True)
+            guard.release()
+
+    def _holder(self) -> str:
+        try:
+            known = json.loads(self.file(_LOCK).read_text(encoding="utf-8"))
+            return f"process {known['pid']} on {known['host']}"
+        except (OSError, ValueError, KeyError):
+            return "another process"
+
+    def _take_over(self, say: Callable[[str], None] | None) -> None:
+        """Deal with the name that a dead process left, and with what it was writing."""
+        lock = self.file(_LOCK)
+        if lock.exists():
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                host = json.loads(lock.read_text(encoding="utf-8"))["host"]
+                if host != socket.gethostname():
+                    raise WorkFolderBusyError(
+                        f"{self.path} is in use by {self._holder()}, which this host cannot see: "
+                        f"if that process has ended, delete {lock} and start again."
+                    )
+            if say:
+                say(f"{self._holder()} ended without finishing; going on from what it had finished.")
+        for left in self.path.rglob(f"{_TEMPORARY}*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into one sentence.
+
+    Raises
+    ------
+    MachineError
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(
+                f"The disk is full: {path} could not be written. Free some space and start the same command again; "
+                "what had finished is kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise MachineError(
+                f"{path} may not be written ({error.strerror}): choose another folder with -o."
+            ) from error
+        raise
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Return the BLAKE2b-128 digest of a file's bytes as 32 hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of curriculumnet, Python and what the results depend on."""
+    found = {"curriculumnet": __version__, "python": platform.python_version()}
+    for name in ("torch", "torchvision", "timm", "numpy", "pyarrow", "Pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was made."""
+        return time.perf_counter() - self._start
+
+
+def _stat(path: Path) -> dict[str, Any]:
+    found = path.stat()
+    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+
+
+def _write_bytes(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON gives them back, so that they compare equal to those of a record."""
+    return dict(json.loads(json.dumps(value)))
