@@ -1,0 +1,1 @@
+"""Pictures: where their bytes lie, how they become pixels, which are copies, how they are cropped and loaded."""

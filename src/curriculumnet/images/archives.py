@@ -1,0 +1,348 @@
+"""Where bytes lie: in a folder, or in an uncompressed tar that is read in place.
+
+A place is written as a *root*: ``crawl/``, ``crawl.tar``, or ``crawl.tar#inner/folder``. Opening one holds no file
+open, so what is opened can be sent to other processes and used by threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import posixpath
+import re
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from curriculumnet.errors import SourceError
+
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "rar",
+}
+"""How compressed archives begin. They cannot be read in place: a picture in their middle has no place of its own."""
+
+_BLOCK = 512
+"""The size of a block of a tar, in bytes."""
+
+
+class Bytes(Protocol):
+    """Files by name."""
+
+    @property
+    def root(self) -> str:
+        """The root that was opened."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""
+        ...
+
+    def contents(self) -> tuple[list[str], list[str]]:
+        """Return the names of all regular files, and of what is none or lies outside: pipes, devices, ``../x``."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; OSError when it is gone or may not be read."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes; OSError when it is gone."""
+        ...
+
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Return a digest of the files' names, sizes and times, which changes when they do; no file is read."""
+        ...
+
+
+def open_bytes(root: str) -> Bytes:
+    """Open the files of a folder, a tar, or a folder inside a tar.
+
+    Parameters
+    ----------
+    root : str
+        A folder, ``x.tar``, or ``x.tar#inner``.
+
+    Raises
+    ------
+    SourceError
+        It is not there, is no tar, or the tar is compressed or damaged.
+    """
+    path, inner = split_root(root)
+    if path.is_dir():
+        return Folder(str(path))
+    if not path.exists():
+        raise SourceError(f"{path} is not there: check the name, or the folder that you are in.")
+    return open_tar(path).inside(inner)
+
+
+def open_tar(path: Path) -> Tar:
+    """Open an uncompressed tar; only its headers are read.
+
+    Raises
+    ------
+    SourceError
+        It is compressed, damaged or no tar.
+    """
+    found = path.stat()
+    return Tar(path, "", _index(path, found.st_size, found.st_mtime_ns))
+
+
+def split_root(root: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Return the path of a root and the part inside its tar, which is empty when there is none.
+
+    >>> split_root("crawl.tar#photos/cats/")[1]
+    'photos/cats'
+    """
+    text = os.fspath(root)
+    found = re.match(r"(.+?\.tar)#(.*)", text, re.IGNORECASE | re.DOTALL)
+    if found is None or os.path.lexists(text):
+        return Path(text), ""
+    inner = posixpath.normpath(found[2].strip("/"))
+    return Path(found[1]), "" if inner == "." else inner
+
+
+def compression(path: Path) -> str | None:
+    """Return the kind of compressed archive that a file is, by its first bytes; None when it is none."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return next((kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)), None)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files below a folder.
+
+    Links are followed, a link to a folder that holds it is not. A name whose link leads nowhere is among the names:
+    reading it says that it is gone.
+    """
+
+    root: str
+
+    def names(self) -> list[str]:
+        """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""
+        return self.contents()[0]
+
+    def contents(self) -> tuple[list[str], list[str]]:
+        """Return the names of all regular files, and of what is neither a file nor a folder."""
+        files: list[str] = []
+        others: list[str] = []
+        for name, regular in self._walk():
+            (files if regular else others).append(name)
+        return sorted(files), sorted(others)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; OSError when it is gone or may not be read."""
+        if not stat.S_ISREG(self._stat(name).st_mode):
+            # Opening a pipe would wait for ever.
+            raise FileNotFoundError(errno.ENOENT, "not a file", name)
+        return Path(self.root, name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes; OSError when it is gone."""
+        return self._stat(name).st_size
+
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Return a digest of the files' names, sizes and times, which changes when they do; no file is read."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in names:
+            try:
+                found = self._stat(name)
+                line = f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n"
+            except OSError:
+                line = f"{name}\0gone\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def _stat(self, name: str) -> os.stat_result:
+        try:
+            return Path(self.root, name).stat()
+        except ValueError as error:
+            # A list may hold names that no file can have, such as ones with a zero byte.
+            raise FileNotFoundError(errno.ENOENT, str(error), name) from error
+
+    def _walk(self) -> Iterator[tuple[str, bool]]:
+        """Give each name below the root, and whether it is a regular file or a link that leads nowhere."""
+        top = Path(self.root).stat()
+        waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ((top.st_dev, top.st_ino),))]
+        while waiting:
+            prefix, above = waiting.pop()
+            with self._entries(prefix) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    if not _is_folder(entry):
+                        yield name, _is_file(entry)
+                        continue
+                    found = entry.stat()
+                    here = (found.st_dev, found.st_ino)
+                    # Windows gives no inode numbers here; there only links can make a circle.
+                    if here in above and entry.is_symlink():
+                        continue
+                    waiting.append((f"{name}/", (*above, here)))
+
+    def _entries(self, prefix: str) -> os._ScandirIterator[str]:
+        path = Path(self.root, prefix)
+        try:
+            return os.scandir(path)
+        except OSError as error:
+            raise SourceError(
+                f"The folder {path} may not be read ({error.strerror}): allow it, or move it out of the source."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where a tar's members lie.
+
+    Attributes
+    ----------
+    members : dict of str to (int, int)
+        By name: the place of the first byte, and the size. Of members of one name the last counts, as when unpacking.
+    strangers : list of str
+        Members that are no regular files, or whose names lead outside.
+    """
+
+    members: dict[str, tuple[int, int]]
+    strangers: list[str]
+
+
+@lru_cache(maxsize=2)
+def _index(path: Path, size: int, mtime_ns: int) -> Index:
+    """Read where the members of a tar lie; once for a crawl and a test that lie in the same one."""
+    del mtime_ns
+    kind = compression(path)
+    if kind is not None:
+        how = f"`gunzip {path.name}`" if kind == "gzip" else "unpack it"
+        raise SourceError(
+            f"{path} is compressed ({kind}), and pictures in it cannot be read in place: {how} first, then give the "
+            f"{'tar' if kind == 'gzip' else 'folder'}."
+        )
+    members: dict[str, tuple[int, int]] = {}
+    strangers = []
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+            for member in tar:
+                # The list of all members, which tarfile keeps, would be the largest thing in memory.
+                tar.members = []  # type: ignore[attr-defined]
+                if member.isdir():
+                    continue
+                name = posixpath.normpath(member.name)
+                if not member.isreg() or member.issparse() or name.startswith(("/", "../")) or "\0" in name:
+                    strangers.append(member.name)
+                else:
+                    members[name] = (member.offset_data, member.size)
+            cut = 0 < size - tar.offset < _BLOCK
+    except tarfile.TarError as error:
+        raise SourceError(
+            f"{path} is no tar, or is damaged after {len(members):,} files ({error}): make or fetch it anew."
+        ) from error
+    except PermissionError as error:
+        raise SourceError(f"{path} may not be read ({error.strerror}): allow it.") from error
+    if cut:
+        raise SourceError(f"{path} is cut off after {len(members):,} files: make or fetch it anew.")
+    return Index(members, strangers)
+
+
+@dataclass(frozen=True)
+class Tar:
+    """The files of an uncompressed tar, or of a folder inside it, read where they lie."""
+
+    path: Path
+    inner: str
+    index: Index = field(repr=False)
+
+    @property
+    def root(self) -> str:
+        """The root that was opened."""
+        return f"{self.path}#{self.inner}" if self.inner else str(self.path)
+
+    @property
+    def prefix(self) -> str:
+        """What the members' names begin with."""
+        return f"{self.inner}/" if self.inner else ""
+
+    def inside(self, inner: str) -> Tar:
+        """Return a folder of it.
+
+        Raises
+        ------
+        SourceError
+            There is none.
+        """
+        found = Tar(self.path, inner, self.index)
+        if inner and not any(name.startswith(found.prefix) for name in self.index.members):
+            tops = sorted({name.split("/", 1)[0] for name in self.index.members})
+            raise SourceError(f"{self.path} has no folder {inner!r}; at its top are {_few(tops)}.")
+        return found
+
+    def names(self) -> list[str]:
+        """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""
+        prefix = self.prefix
+        return sorted(name[len(prefix) :] for name in self.index.members if name.startswith(prefix))
+
+    def contents(self) -> tuple[list[str], list[str]]:
+        """Return the names of all regular files, and of members that are none, or lead outside."""
+        return self.names(), sorted(name for name in self.index.strangers if name.startswith(self.prefix))
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; OSError when it is gone or may not be read."""
+        place, size = self._place(name)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(place)
+            data = file.read(size)
+        if len(data) < size:
+            raise OSError(errno.EIO, f"{self.path} ends inside it", name)
+        return data
+
+    def size(self, name: str) -> int:
+        """Return a file's size in bytes; OSError when it is gone."""
+        return self._place(name)[1]
+
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Return a digest of the tar's time and of the files' names, places and sizes; no file is read."""
+        found = self.path.stat()
+        digest = hashlib.blake2b(f"{found.st_size} {found.st_mtime_ns}\n".encode(), digest_size=16)
+        for name in names:
+            try:
+                line = f"{name}\0{self._place(name)}\n"
+            except OSError:
+                line = f"{name}\0gone\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def _place(self, name: str) -> tuple[int, int]:
+        full = self.prefix + name
+        found = self.index.members.get(full) or self.index.members.get(posixpath.normpath(full))
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, f"not in {self.path}", name)
+        return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle, or one to where we may not go, is a file that cannot be read.
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether a name is a regular file, or a link from which none can be read."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")

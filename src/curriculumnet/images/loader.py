@@ -1,0 +1,197 @@
+"""Batches of views, decoded in worker processes and handed over as uint8.
+
+What a batch holds is asked of its owner by number, in the worker, so that nothing per image is kept or sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import Bytes, open_bytes
+from curriculumnet.images.decode import Unreadable
+from curriculumnet.images.views import View
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+
+class Batches(Protocol):
+    """Batches of image ids by number; picklable."""
+
+    def __len__(self) -> int:
+        """Return how many batches there are."""
+        ...
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Return the image ids of a batch, int64."""
+        ...
+
+
+@dataclass(frozen=True)
+class EvenBatches:
+    """The given ids in their order, `size` at a time; the last batch may be smaller."""
+
+    ids: np.ndarray
+    size: int
+
+    def __len__(self) -> int:
+        """Return how many batches there are."""
+        return -(-len(self.ids) // self.size)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Return the ids of a batch."""
+        return self.ids[number * self.size : (number + 1) * self.size]
+
+
+def even_batches(ids: np.ndarray, size: int) -> EvenBatches:
+    """Return batches of `size` over image ids in the given order."""
+    return EvenBatches(np.array(ids, dtype=np.int64), size)
+
+
+def worker_count(workers: int | None) -> int:
+    """Return how many worker processes to use: as asked, else as many as cores, at most 8."""
+    return min(8, os.cpu_count() or 1) if workers is None else max(0, workers)
+
+
+class Pictures:
+    """The files behind image ids.
+
+    Parameters
+    ----------
+    images : pyarrow.Table
+        The table of images; its columns `source` and `file_name` are kept, as Arrow.
+    roots : dict of str to str
+        Where each source's files lie: a folder, ``x.tar`` or ``x.tar#inner``.
+    """
+
+    def __init__(self, images: pa.Table, roots: dict[str, str]) -> None:
+        self._files = images.select(["source", "file_name"]).combine_chunks()
+        self._roots = roots
+        self._open: dict[str, Bytes] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        # Open files stay in the process that opened them.
+        return {"_files": self._files, "_roots": self._roots, "_open": {}}
+
+    def name(self, image_id: int) -> tuple[str, str]:
+        """Return an image's source and file name."""
+        return self._files["source"][image_id].as_py(), self._files["file_name"][image_id].as_py()
+
+    def read(self, image_id: int) -> bytes:
+        """Return a file's bytes.
+
+        Raises
+        ------
+        SourceError
+            The file is gone.
+        """
+        source, name = self.name(image_id)
+        if source not in self._open:
+            self._open[source] = open_bytes(self._roots[source])
+        try:
+            return self._open[source].read(name)
+        except (OSError, KeyError) as error:
+            raise SourceError(
+                f"{name} in {self._roots[source]} can no longer be read ({error}): "
+                "run `curriculumnet ingest` again, with the same source and work folder."
+            ) from error
+
+    def view(self, image_id: int, view: View, seed: int) -> np.ndarray:
+        """Return the views of one picture.
+
+        Raises
+        ------
+        SourceError
+            The file is gone, or is no longer the picture that was ingested.
+        """
+        try:
+            return view(self.read(image_id), seed)
+        except Unreadable as error:
+            source, name = self.name(image_id)
+            raise SourceError(
+                f"{name} in {self._roots[source]} has changed since it was ingested ({error}): "
+                "run `curriculumnet ingest` again, with the same source and work folder."
+            ) from error
+
+
+def load(
+    pictures: Pictures, batches: Batches, view: View, *, workers: int, seed: int = 0, first: int = 0
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Load batches in their order.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        Where the files lie.
+    batches : Batches
+        What each batch holds.
+    view : View
+        What is shown of each picture.
+    workers : int
+        Worker processes; 0 decodes in this one. They are started by the platform's own way, spawned or forked.
+    seed : int
+        With the batch's number and the place in it, decides each picture's view.
+    first : int
+        The batch to begin with.
+
+    Yields
+    ------
+    ids : ndarray of int64, shape (b,)
+    views : torch.Tensor of uint8, shape (b * views, 3, size, size)
+
+    Raises
+    ------
+    SourceError
+        A file is gone or has changed.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    loader: DataLoader[Any] = DataLoader(
+        _Loading(pictures, batches, view, seed),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(first, len(batches)),
+        num_workers=min(workers, max(0, len(batches) - first)),
+        worker_init_fn=_one_thread,
+    )
+    for ids, views, failure in loader:
+        if failure is not None:
+            raise SourceError(failure)
+        yield np.asarray(ids), torch.as_tensor(views)
+
+
+class _Loading:
+    """Batches by number, as torch's DataLoader wants them."""
+
+    def __init__(self, pictures: Pictures, batches: Batches, view: View, seed: int) -> None:
+        self._pictures, self._batches, self._view, self._seed = pictures, batches, view, seed
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray | None, str | None]:
+        ids = self._batches[number]
+        seeds = np.random.SeedSequence((self._seed, number)).generate_state(len(ids), np.uint64)
+        try:
+            shown = [
+                self._pictures.view(int(image), self._view, int(seed)) for image, seed in zip(ids, seeds, strict=True)
+            ]
+        except SourceError as error:
+            # A message crosses from the worker, not an exception: torch would wrap that in a traceback.
+            return ids, None, str(error)
+        return ids, np.concatenate(shown), None
+
+
+def _one_thread(worker: int) -> None:
+    """Keep a worker to one thread: the processes are the parallelism."""
+    del worker
+    import torch
+
+    torch.set_num_threads(1)

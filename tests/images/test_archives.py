@@ -1,0 +1,194 @@
+import io
+import os
+import pickle
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import Folder, open_bytes, split_root
+
+FILES = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "top.txt": b"", "z é/3": b"three"}
+
+
+def make_tar(path: Path, files: dict[str, bytes], prefix: str = "", format: int = tarfile.PAX_FORMAT) -> Path:
+    with tarfile.open(path, "w", format=format) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(prefix + name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def add(path: Path, name: str, data: bytes = b"", **values: object) -> None:
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        for key, value in values.items():
+            setattr(member, key, value)
+        tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, data in FILES.items():
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path / "folder"
+
+
+@pytest.fixture(params=["folder", "tar", "tar with dots", "part of a tar", "gnu tar", "old tar"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, folder: Path) -> str:
+    if request.param == "folder":
+        return str(folder)
+    prefix = {"tar with dots": "./", "part of a tar": "in/ner/"}.get(request.param, "")
+    format = {"gnu tar": tarfile.GNU_FORMAT, "old tar": tarfile.USTAR_FORMAT}.get(request.param, tarfile.PAX_FORMAT)
+    path = make_tar(tmp_path / "x.tar", FILES, prefix, format)
+    if request.param == "part of a tar":
+        add(path, "in/nerve/4.jpg", b"outside")
+        return f"{path}#in/ner"
+    return str(path)
+
+
+def test_every_root_gives_the_same_files(root: str) -> None:
+    files = open_bytes(root)
+    assert files.names() == sorted(FILES)
+    assert files.root == root
+    assert {name: files.read(name) for name in files.names()} == FILES
+    assert {name: files.size(name) for name in files.names()} == {name: len(data) for name, data in FILES.items()}
+
+
+def test_what_is_opened_can_be_sent_to_another_process(root: str) -> None:
+    files = pickle.loads(pickle.dumps(open_bytes(root)))
+    assert files.read("a/b/2.jpg") == b"two"
+
+
+@pytest.mark.parametrize("name", ["gone.jpg", "a", "a/gone.jpg", "nul\0.jpg", "", "../outside"])
+def test_a_name_that_is_not_there_is_an_oserror(root: str, name: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_bytes(root).read(name)
+
+
+def test_members_that_lead_outside_or_are_no_files_are_strangers(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", {"good.jpg": b"1", "..fine.jpg": b"2"})
+    add(path, "/absolute.jpg", b"3")
+    add(path, "../up.jpg", b"4")
+    add(path, "a/../../up.jpg", b"5")
+    add(path, "link.jpg", type=tarfile.SYMTYPE, linkname="good.jpg")
+    add(path, "hard.jpg", type=tarfile.LNKTYPE, linkname="good.jpg")
+    add(path, "device", type=tarfile.CHRTYPE)
+    add(path, "pipe", type=tarfile.FIFOTYPE)
+    files, strangers = open_bytes(str(path)).contents()
+    assert files == ["..fine.jpg", "good.jpg"]
+    assert strangers == sorted(
+        ["/absolute.jpg", "../up.jpg", "a/../../up.jpg", "link.jpg", "hard.jpg", "device", "pipe"]
+    )
+
+
+def test_of_members_of_one_name_the_last_counts(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", {"a.jpg": b"old"})
+    add(path, "a.jpg", b"newer")
+    files = open_bytes(str(path))
+    assert (files.names(), files.read("a.jpg")) == (["a.jpg"], b"newer")
+
+
+def test_long_names_and_names_that_are_not_utf8(tmp_path: Path) -> None:
+    names = ["d/" * 80 + "n" * 120 + ".jpg", os.fsdecode(b"caf\xe9.jpg")]
+    for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        path = tmp_path / f"{format}.tar"
+        with tarfile.open(path, "w", format=format, encoding="utf-8", errors="surrogateescape") as tar:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = 1
+                tar.addfile(member, io.BytesIO(b"x"))
+        files = open_bytes(str(path))
+        assert files.names() == sorted(names)
+        assert [files.read(name) for name in files.names()] == [b"x", b"x"]
+
+
+def test_eight_thousand_members_open_within_a_second(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", {f"c/{n:05}.jpg": b"x" for n in range(8000)}, format=tarfile.USTAR_FORMAT)
+    start = time.process_time()
+    assert len(open_bytes(str(path)).names()) == 8000
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "match"),
+    [
+        ("x.tar", b"\x1f\x8b\x08 rest", r"compressed \(gzip\).*`gunzip x.tar` first"),
+        ("x.tar", b"BZh91AY", r"compressed \(bzip2\).*unpack it first"),
+        ("x.tar", b"PK\x03\x04", r"compressed \(zip\)"),
+        ("x.tar", b"no tar at all" * 100, "is no tar, or is damaged after 0 files"),
+        ("x.tar", b"", "is no tar, or is damaged after 0 files"),
+    ],
+)
+def test_what_is_no_tar_gets_a_sentence(tmp_path: Path, name: str, data: bytes, match: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=match) as raised:
+        open_bytes(str(tmp_path / name))
+    assert raised.value.exit_code == 3
+
+
+@pytest.mark.parametrize("keep", [512 + 100, 1024 + 100, 512 * 5 + 10])
+def test_a_tar_that_was_cut_is_found_out(tmp_path: Path, keep: int) -> None:
+    path = make_tar(tmp_path / "x.tar", {f"{n}.jpg": b"x" * 600 for n in range(3)}, format=tarfile.USTAR_FORMAT)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(SourceError, match=r"damaged after|cut off after"):
+        open_bytes(str(path))
+
+
+def test_a_tar_that_shrinks_after_it_was_opened_gives_no_half_files(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", {"1.jpg": b"x" * 600})
+    files = open_bytes(str(path))
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(OSError, match="ends inside it"):
+        files.read("1.jpg")
+
+
+def test_a_part_that_is_not_there_is_answered_with_what_is(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", FILES)
+    with pytest.raises(SourceError, match=r"has no folder 'dogs'; at its top are a, top.txt, z é\."):
+        open_bytes(f"{path}#dogs")
+    with pytest.raises(SourceError, match=r"gone\.tar is not there"):
+        open_bytes(str(tmp_path / "gone.tar"))
+
+
+def test_a_name_with_a_hash_that_exists_is_no_part_of_a_tar(tmp_path: Path) -> None:
+    odd = tmp_path / "x.tar#y"
+    odd.mkdir()
+    assert split_root(str(odd)) == (odd, "")
+    assert split_root(str(tmp_path / "X.TAR#y/../z/")) == (tmp_path / "X.TAR", "z")
+
+
+def test_links_are_followed_and_circles_are_not(tmp_path: Path, folder: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "5.jpg").write_bytes(b"five")
+    (folder / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "a" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
+    (folder / "nowhere.jpg").symlink_to(tmp_path / "nothing.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    files, others = Folder(str(folder)).contents()
+    assert files == sorted([*FILES, "linked/5.jpg", "itself.jpg", "nowhere.jpg"])
+    assert others == ["pipe.jpg"]
+    for name in ("itself.jpg", "nowhere.jpg", "pipe.jpg"):
+        with pytest.raises(OSError, match=name):
+            open_bytes(str(folder)).read(name)
+
+
+def test_the_fingerprint_changes_with_the_files_and_only_then(root: str) -> None:
+    files = open_bytes(root)
+    names = files.names()
+    assert files.fingerprint(names) == open_bytes(root).fingerprint(names)
+    assert files.fingerprint(names) != files.fingerprint(names[1:])
+    assert files.fingerprint([*names, "gone"]) != files.fingerprint(names)
+    path = split_root(root)[0]
+    touched = path / "a/1.jpg" if path.is_dir() else path
+    before = files.fingerprint(names)
+    os.utime(touched, ns=(1, 1))
+    assert open_bytes(root).fingerprint(names) != before
