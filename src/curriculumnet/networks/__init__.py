@@ -1,0 +1,1 @@
+"""Networks: making, saving and loading them, and asking them."""

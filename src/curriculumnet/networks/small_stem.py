@@ -1,0 +1,156 @@
+"""A first layer for small pictures: a 3×3 convolution and no pooling.
+
+Networks made for 224 px shrink their input to a quarter before they look at it; of a picture of 64 px hardly anything
+would be left. Importing this module registers the entry point `ENTRYPOINT` with timm, so that a model folder with such
+a first layer can be loaded by ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from timm.models import build_model_with_cfg, is_model, register_model
+from torch import nn
+
+from curriculumnet.errors import UsageError
+
+ENTRYPOINT = "curriculumnet_small_stem"
+"""The name under which timm knows networks with such a first layer."""
+
+_MAP = 32
+"""The greatest height and width that the first convolution leaves."""
+
+_KERNEL = 3
+
+LARGEST = _MAP * _KERNEL
+"""The largest image size: of larger ones, a 3×3 convolution that leaves 32×32 would not see every pixel."""
+
+
+def apply(network: nn.Module, image_size: int) -> nn.Module:
+    """Give a network a first layer for small pictures, in place.
+
+    The first convolution becomes 3×3 with the stride that leaves at most 32×32; its weights are kept if it was 3×3,
+    else they are new. A pooling that follows before any other layer shrinks the picture is left out.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        A network of timm's.
+    image_size : int
+        Height and width of its input in pixels, at most 96.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same network.
+
+    Raises
+    ------
+    UsageError
+        The network has no such first convolution, as those that cut the picture into patches; or the pictures are not
+        small.
+    """
+    if image_size > LARGEST:
+        raise UsageError(f"--small-stem is for images of up to {LARGEST} px, and --image-size is {image_size}.")
+    layers = _layers_in_order(network, image_size)
+    first = next((name for name, layer, _ in layers if isinstance(layer, nn.Conv2d)), None)
+    conv = network.get_submodule(first) if first else None
+    if first is None or not isinstance(conv, nn.Conv2d) or _cuts_patches(conv):
+        raise UsageError(
+            f"{type(network).__name__} networks begin by cutting the picture into patches and have no first "
+            "convolution that --small-stem could make smaller: take --no-small-stem."
+        )
+    after = layers[[name for name, _, _ in layers].index(first) + 1 :]
+    pooling = _pooling(network, first, next((name for name, _, shrinks in after if shrinks), None))
+    _shrink(conv, stride=-(-image_size // _MAP))
+    if pooling:
+        parent, _, name = pooling.rpartition(".")
+        setattr(network.get_submodule(parent), name, nn.Identity())
+    return network
+
+
+def curriculumnet_small_stem(
+    pretrained: bool = False, *, network: str = "resnet18", image_size: int = 64, **kwargs: Any
+) -> nn.Module:
+    """Make a network of timm's with a first layer for small pictures: timm's entry point.
+
+    Parameters
+    ----------
+    pretrained : bool
+        Load the weights that the configuration names, as of a model folder.
+    network : str
+        The network, by its timm name.
+    image_size : int
+        Height and width of its input in pixels.
+    **kwargs
+        What timm hands to every entry point, and the network's own arguments.
+    """
+    return build_model_with_cfg(_build, ENTRYPOINT, pretrained, network=network, image_size=image_size, **kwargs)
+
+
+def _build(network: str, image_size: int, **kwargs: Any) -> nn.Module:
+    return apply(timm.create_model(network, **kwargs), image_size)
+
+
+# A module that is loaded anew must not register a second time: timm would warn.
+if not is_model(ENTRYPOINT):
+    register_model(curriculumnet_small_stem)
+
+
+def _layers_in_order(network: nn.Module, image_size: int) -> list[tuple[str, nn.Module, bool]]:
+    """Return the network's innermost layers in the order of their first use, and whether each shrinks the picture."""
+    names = {layer: name for name, layer in network.named_modules() if next(layer.children(), None) is None}
+    used: dict[str, tuple[str, nn.Module, bool]] = {}
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        before = inputs[0] if inputs else None
+        shrinks = (
+            isinstance(before, torch.Tensor)
+            and isinstance(output, torch.Tensor)
+            and before.ndim == output.ndim == 4
+            and output.shape[-1] < before.shape[-1]
+        )
+        used.setdefault(names[layer], (names[layer], layer, shrinks))
+
+    hooks = [layer.register_forward_hook(note) for layer in names]
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, image_size, image_size))
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    return list(used.values())
+
+
+def _cuts_patches(conv: nn.Conv2d) -> bool:
+    return conv.stride[0] > 1 and conv.stride[0] >= conv.kernel_size[0]
+
+
+def _pooling(network: nn.Module, first: str, shrinking: str | None) -> str | None:
+    """Return the name of the first pooling, given the first convolution and the next layer that shrinks the picture.
+
+    It is the part of the network that holds this layer and not the first convolution. A part with weights is a block,
+    not a pooling; but in timm's ResNets ``maxpool`` may be made of layers that do the same.
+    """
+    if shrinking is None:
+        return None
+    first_parts, parts = first.split("."), shrinking.split(".")
+    shared = next(place for place, (a, b) in enumerate(zip(first_parts, parts, strict=False)) if a != b)
+    part = ".".join(parts[: shared + 1])
+    weights = next(network.get_submodule(part).parameters(), None)
+    return part if weights is None or part == "maxpool" else None
+
+
+def _shrink(conv: nn.Conv2d, stride: int) -> None:
+    """Make a convolution 3×3, in place: its kind is kept, such as one that pads as TensorFlow does."""
+    conv.stride = (stride, stride)
+    if conv.kernel_size == (_KERNEL, _KERNEL):
+        return
+    conv.kernel_size = (_KERNEL, _KERNEL)
+    conv.padding = (_KERNEL // 2, _KERNEL // 2)
+    weight = conv.weight.new_empty(conv.out_channels, conv.in_channels // conv.groups, _KERNEL, _KERNEL)
+    conv.weight = nn.Parameter(nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu"))
