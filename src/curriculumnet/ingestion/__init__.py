@@ -1,0 +1,1 @@
+"""Ingest: from a source of crawled files to one row per file."""

@@ -1,0 +1,44 @@
+"""Lists: a text file with ``path label`` in each line."""
+
+from __future__ import annotations
+
+from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import Bytes
+from curriculumnet.ingestion.sources.listing import Listing, is_valid, make_listing
+from curriculumnet.ingestion.sources.text import file_name, text_of
+
+LIST_ENDINGS = (".txt", ".list", ".lst")
+
+
+def read_list(files: Bytes, name: str, given: str) -> Listing:
+    """List the pictures that a text file names.
+
+    A line holds a path, which may have spaces, and after the last white space a label. Paths are relative to the
+    list's folder.
+
+    Parameters
+    ----------
+    files : Bytes
+        The list's folder, or the folder of a tar.
+    name : str
+        The list.
+    given : str
+        What to call it in a message.
+
+    Raises
+    ------
+    SourceError
+        A line has no label, or one that is not UTF-8.
+    """
+    names, labels = [], []
+    for number, line in enumerate(text_of(files, name, given).splitlines(), 1):
+        parts = line.strip().rsplit(maxsplit=1)
+        if not parts:
+            continue
+        if len(parts) < 2:
+            raise SourceError(f"Line {number} of {given} has no label ({line.strip()[:80]!r}): write `path label`.")
+        if not is_valid(parts[1]):
+            raise SourceError(f"The label in line {number} of {given} is not UTF-8 text: save the list as UTF-8.")
+        names.append(file_name(parts[0]))
+        labels.append(parts[1])
+    return make_listing(files.root, names, labels, [None] * len(names), unlabelled="no label")

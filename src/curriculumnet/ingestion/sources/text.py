@@ -1,0 +1,46 @@
+"""What lists and tables share: their text, and the names of files in it."""
+
+from __future__ import annotations
+
+from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import Bytes
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def text_of(files: Bytes, name: str, given: str) -> str:
+    """Return the text of a list or table. Bytes that are not UTF-8 stay in it as lone surrogates: names may hold any.
+
+    Raises
+    ------
+    SourceError
+        It may not be read, or is UTF-16.
+    """
+    data = bytes_of(files, name, given)
+    if data.startswith(_UTF16):
+        raise SourceError(f"{given} is UTF-16 text: save it as UTF-8.")
+    return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+
+def bytes_of(files: Bytes, name: str, given: str) -> bytes:
+    """Return the bytes of a list or table.
+
+    Raises
+    ------
+    SourceError
+        It may not be read.
+    """
+    try:
+        return files.read(name)
+    except OSError as error:
+        raise SourceError(f"{given} cannot be read ({error.strerror}): check the file and its rights.") from error
+
+
+def file_name(written: str) -> str:
+    r"""Return the name of a file as it was written, with ``/``; lists made on Windows have backslashes.
+
+    >>> file_name("./cats/1.jpg"), file_name("cats\\1.jpg")
+    ('cats/1.jpg', 'cats/1.jpg')
+    """
+    name = written if "/" in written else written.replace("\\", "/")
+    return name.removeprefix("./")

@@ -1,0 +1,114 @@
+"""Holding out validation images: stratified, seeded, and never parting what belongs together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST = 5
+"""Categories with fewer usable images keep all of them for training."""
+
+
+def hold_out(
+    digests: NDArray[np.bytes_],
+    category: NDArray[np.int64],
+    *,
+    share: float,
+    seed: int,
+    group: NDArray[np.int64] | None = None,
+) -> NDArray[np.bool_]:
+    """Choose the images to hold out.
+
+    Equal pictures, and images of one group, are always on the same side. What is chosen depends on the pictures, the
+    categories, the groups and the seed, and not on the order or the names of the files.
+
+    Parameters
+    ----------
+    digests : ndarray of bytes, shape (n,)
+        The pixel digest of each image, hex digits.
+    category : ndarray of int64, shape (n,)
+        0 … C-1.
+    share : float
+        The share of each category to hold out, in [0, 1). At least one image of a category of five or more, none of
+        a smaller one; one image is always left for training.
+    seed : int
+        Another seed, another choice.
+    group : ndarray of int64, shape (n,), optional
+        Images of one non-negative number stay together; -1 is no group.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        Exactly the share, rounded, of each category; near it where groups or pictures under several labels are larger
+        than what is still to be held out.
+    """
+    chosen = np.zeros(len(digests), dtype=np.bool_)
+    if not len(digests) or share <= 0:
+        return chosen
+    picture = np.unique(digests, return_inverse=True)[1].astype(np.int64)
+    unit = picture if group is None else _connected(picture, group)
+    count = np.bincount(category)
+    target = np.where(count >= LEAST, np.maximum(1, np.rint(count * share)), 0).astype(np.int64)
+    target = np.minimum(target, np.maximum(count - 1, 0))
+    rows, starts, ends = _units_in_seeded_order(unit, _shuffled(digests, seed))
+    kinds, wanted, size = category[rows].tolist(), target.tolist(), count.tolist()
+    taken, left = [0] * len(wanted), int(target.sum())
+    # Large units are only taken where the small ones did not suffice, as they would overshoot what is wanted.
+    for most in (0, len(rows)):
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            if left <= 0:
+                break
+            added = {kinds[start]: 1} if end - start == 1 else Counter(sorted(kinds[start:end]))
+            if chosen[rows[start]] or end - start > left + most or not _improves(taken, added, wanted, size):
+                continue
+            for kind, n in added.items():
+                taken[kind] += n
+            left -= end - start
+            chosen[rows[start:end]] = True
+    return chosen
+
+
+def _improves(taken: list[int], added: Mapping[int, int], wanted: list[int], size: list[int]) -> bool:
+    """Say whether holding out some more brings their categories nearer to what is wanted, and empties none."""
+    gain = 0.0
+    for kind, n in added.items():
+        if wanted[kind] == 0 or taken[kind] + n >= size[kind]:
+            return False
+        gain += ((taken[kind] - wanted[kind]) ** 2 - (taken[kind] + n - wanted[kind]) ** 2) / wanted[kind]
+    return gain > 0
+
+
+def _units_in_seeded_order(
+    unit: NDArray[np.int64], random: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return all rows, unit by unit, and each unit's start and end in them; units by their least random number."""
+    by_unit = np.lexsort((random, unit))
+    starts = np.flatnonzero(np.diff(unit[by_unit], prepend=-1))
+    ends = np.append(starts[1:], len(unit))
+    order = np.argsort(random[by_unit][starts], kind="stable")
+    return by_unit, starts[order], ends[order]
+
+
+def _shuffled(digests: NDArray[np.bytes_], seed: int) -> NDArray[np.uint64]:
+    """Return a random number per picture, which its digest and the seed decide (splitmix64)."""
+    halves = np.frombuffer(bytes.fromhex(b"".join(digests.tolist()).decode("ascii")), dtype="<u8").reshape(-1, 2)
+    mixed = halves[:, 0] ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+def _connected(picture: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number for all images that a chain of equal pictures and common groups connects."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    grouped = group >= 0
+    offset = picture.max() + 1
+    nodes = int(offset + group.max() + 1)
+    edges = (np.ones(grouped.sum()), (picture[grouped], offset + group[grouped]))
+    part = connected_components(coo_array(edges, shape=(nodes, nodes)), directed=False)[1]
+    return np.asarray(part[picture], dtype=np.int64)

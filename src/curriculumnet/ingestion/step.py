@@ -1,0 +1,421 @@
+"""Ingest a source: one row for each of its files, checked, without copies, split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from curriculumnet.console import Grid, Progress, say, warn
+from curriculumnet.errors import SourceError, UsageError, WorkFolderError
+from curriculumnet.work import tables
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curriculumnet.ingestion.rows import Rows
+    from curriculumnet.ingestion.scan import Found
+    from curriculumnet.ingestion.sources.kinds import Source
+    from curriculumnet.ingestion.states import States
+
+_STEP = "ingest"
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What `ingest` found, or had found before.
+
+    Attributes
+    ----------
+    work : Path
+        The work folder.
+    images_path : Path
+        Its table of images.
+    source : str
+        The crawl, as it was given.
+    seen : int
+        Files seen; names that are no images are not among them.
+    not_images : int
+        Files passed over because of their names.
+    states, reasons, formats : dict of str to int
+        How many files are in each state, why they are not used, and what formats were found in them.
+    used : dict of str to int
+        Images that take part, by split.
+    label_conflicts : int
+        Used images whose picture lies in another category too.
+    categories : dict of str to int
+        Each category with its training images.
+    excluded_categories : tuple of str
+        Categories that were left out.
+    seconds : float
+        How long it took when it was done.
+    """
+
+    work: Path
+    images_path: Path
+    source: str
+    seen: int
+    not_images: int
+    states: dict[str, int]
+    reasons: dict[str, int]
+    formats: dict[str, int]
+    used: dict[str, int]
+    label_conflicts: int
+    categories: dict[str, int]
+    excluded_categories: tuple[str, ...]
+    seconds: float
+
+    def table(self) -> pa.Table:
+        """Return the table of images."""
+        return tables.read(self.images_path)
+
+    def summary(self) -> list[str | Grid]:
+        """Return the account in short."""
+        sizes = sorted(self.categories.values())
+        splits = ", ".join(f"{n:,} {split}" for split, n in self.used.items() if n)
+        passed = f" {self.not_images:,} more are no images by their names." if self.not_images else ""
+        lines: list[str | Grid] = [
+            f"{self.seen:,} files seen in {self.source}.{passed}",
+            Grid(
+                "What became of them",
+                ("state", "files"),
+                tuple((state, f"{self.states[state]:,}") for state in tables.STATES if state in self.states),
+            ),
+        ]
+        if self.reasons:
+            top = list(self.reasons.items())[:8]
+            lines.append(Grid("Why not used", ("reason", "files"), tuple((why, f"{n:,}") for why, n in top)))
+        lines.append(
+            f"Used: {splits}, in {len(sizes):,} categories of {sizes[0]:,} to {sizes[-1]:,} training images "
+            f"(median {median(sizes):,.0f})."
+        )
+        if self.label_conflicts:
+            lines.append(f"{self.label_conflicts:,} of them show a picture that lies in several categories.")
+        if self.excluded_categories:
+            lines.append(f"Categories left out: {_few(self.excluded_categories)}.")
+        lines.append(f"The table of images: {self.images_path}")
+        return lines
+
+
+def ingest(
+    source: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    val: str | os.PathLike[str] | None = None,
+    test: str | os.PathLike[str] | None = None,
+    label_column: str = "label",
+    file_column: str = "file_name",
+    group_column: str | None = None,
+    exclude_category: Sequence[str] = (),
+    min_side: int = 16,
+    min_images: int = 2,
+    val_share: float = 0.1,
+    seed: int = 0,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Ingestion:
+    """Read a crawl, check every file and split it, without changing anything in it.
+
+    Parameters
+    ----------
+    source : path-like
+        A folder, .tar, list or table of crawled pictures. Folders (in a tar too) hold one folder per category, perhaps
+        below ``train/``, ``val/`` and ``test/``; a list (.txt) has ``path label`` in each line; a table (.csv, .tsv,
+        .jsonl, .parquet) has a column of file names and one of labels. ``crawl.tar#part`` names a folder or a table
+        inside a tar.
+    output : path-like, optional
+        The work folder. ``./NAME-work`` by default, with the source's name.
+    val : path-like, optional
+        A source of clean pictures for validation. By default some of the crawl are held out.
+    test : path-like, optional
+        A source of clean pictures to test on.
+    label_column : str
+        The column of a table that holds the label.
+    file_column : str
+        The column of a table that holds the file's name.
+    group_column : str, optional
+        The column of a table by which images stay together. No group (a sender, a patient) is then partly held out.
+    exclude_category : sequence of str
+        A category to leave out.
+    min_side : int
+        The least short side of an image, in pixels.
+    min_images : int
+        Leave out categories with fewer usable images.
+    val_share : float
+        The share of each category to hold out for validation. 0 holds out none.
+    seed : int
+        Decides which images are held out.
+    workers : int, optional
+        Worker processes. As many as there are cores by default; 0 works in this process.
+    quiet : bool
+        Show no messages and no progress.
+
+    Returns
+    -------
+    Ingestion
+        The account of all files; `.table()` has a row for each.
+
+    Raises
+    ------
+    SourceError
+        A source is missing, empty or unusable, has one category only, or labels that the crawl does not have.
+    UsageError, UnknownNameError
+        A setting does not fit, or a category to leave out does not exist.
+    WorkFolderError
+        The work folder is one of another source, or a folder with other files.
+    """
+    from curriculumnet.ingestion.rows import check_labels, gather, too_deep
+    from curriculumnet.ingestion.sources.kinds import read_source, source_name
+    from curriculumnet.ingestion.states import judge
+
+    watch = Stopwatch()
+    _check_settings(min_side, min_images, val_share, seed, workers)
+    columns = {"label_column": label_column, "file_column": file_column}
+    settings = {
+        **columns,
+        "group_column": group_column,
+        "exclude_category": sorted(set(exclude_category)),
+        "min_side": min_side,
+        "min_images": min_images,
+        "val_share": val_share,
+        "seed": seed,
+    }
+    asked = {"crawl": source, "val": val, "test": test}
+    given = {
+        key: read_source(path, **columns, group_column=group_column if key == "crawl" else None)
+        for key, path in asked.items()
+        if path is not None
+    }
+    rows = gather(given)
+    check_labels(rows, exclude_category)
+    if (doubt := too_deep(rows)) is not None:
+        warn(doubt)
+    path = Path(output if output is not None else f"{source_name(source)}-work")
+    _check_apart(path, given)
+    folder = WorkFolder.create(path)
+    with folder.lock(lambda message: say(message, quiet=quiet)):
+        inputs = {key: each.fingerprint() for key, each in given.items()}
+        _check_owner(folder, given["crawl"], inputs["crawl"])
+        done = folder.finished(_STEP, inputs, settings)
+        if done is not None:
+            if folder.project["sources"] != rows.projects():
+                folder.update_project(sources=rows.projects())
+            say(f"{folder.path}: the images are ingested and up to date; nothing to do.", quiet=quiet)
+            return _result(folder, done.seconds)
+        found = _scan(rows, min_side, workers, quiet)
+        states = judge(rows.keys, rows.column("labels"), found, exclude=exclude_category, min_images=min_images)
+        _check_usable(rows, states)
+        images = _table(rows, found, states, _splits(rows, found, states, val_share, seed))
+        _say_changes(folder, images, inputs, quiet)
+        folder.write_table(IMAGES, images)
+        counts = _account(rows, images)
+        folder.stamp(
+            _STEP,
+            inputs,
+            settings,
+            [IMAGES],
+            watch.seconds,
+            {"seen": counts["seen"], "used": counts["used"]},
+            sources=rows.projects(),
+            categories=list(counts["categories"]),
+            account=counts,
+        )
+        return _result(folder, watch.seconds)
+
+
+# -- before any picture is read ---------------------------------------------------------------------------------------
+
+
+def _check_settings(min_side: int, min_images: int, val_share: float, seed: int, workers: int | None) -> None:
+    if not 0 <= val_share < 1:
+        raise UsageError(f"--val-share is {val_share:g}, but must be at least 0 and less than 1, such as 0.1.")
+    for flag, value, least in (("min-side", min_side, 1), ("min-images", min_images, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"--{flag} is {value}, but must be at least {least}.")
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers is {workers}, but must be at least 0; 0 works in this process.")
+
+
+def _check_apart(work: Path, given: dict[str, Source]) -> None:
+    """Refuse to write into a folder that is read: the user's pictures stay as they are."""
+    for source in given.values():
+        if source.kind == "folders" and work.resolve().is_relative_to(source.place):
+            raise UsageError(
+                f"The work folder {work} would lie inside the pictures' folder {source.given}: "
+                "give one outside it with -o."
+            )
+
+
+def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
+    """Refuse a work folder of another source; one whose source was only moved is the same."""
+    known, record = folder.project["sources"].get("crawl"), folder.record(_STEP)
+    if known is None or known["place"] == crawl.place:
+        return
+    if record is None or record.inputs.get("crawl") != fingerprint:
+        raise WorkFolderError(
+            f"{folder.path} is the work folder of another source, {known['place']}: give another folder with -o."
+        )
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _scan(rows: Rows, min_side: int, workers: int | None, quiet: bool) -> list[Found]:
+    """Look into every file that was not set aside; return what was found, a row each."""
+    from curriculumnet.ingestion.scan import Found, scan
+
+    found: dict[str, list[Found]] = {}
+    total = sum(len(source.listing.file_names) - len(source.listing.set_aside) for source in rows.given.values())
+    with Progress("reading pictures", total, "files", quiet=quiet) as progress:
+        for origin, source in rows.given.items():
+            listing = source.listing
+            found[origin] = [Found(*listing.set_aside.get(row, ("", ""))) for row in range(len(listing.file_names))]
+            places = [row for row in range(len(listing.file_names)) if row not in listing.set_aside]
+            names = [listing.file_names[row] for row in places]
+            looked = scan(source.files, names, min_side=min_side, workers=workers, advance=progress.advance)
+            for place, what in zip(places, looked, strict=True):
+                found[origin][place] = what
+    return [found[origin][place] for origin, place in zip(rows.origins, rows.places, strict=True)]
+
+
+def _check_usable(rows: Rows, states: States) -> None:
+    """Check that there is something to learn from, and that what was given to measure on can be read."""
+    from collections import Counter
+
+    for key in dict.fromkeys(rows.keys):
+        held = [row for row, found in enumerate(rows.keys) if found == key]
+        unread = Counter(states.reasons[row] for row in held if states.states[row] in ("missing", "broken", "refused"))
+        if unread.total() < len(held):
+            continue
+        source = rows.given[rows.origins[held[0]]]
+        why = "; ".join(f"{reason}: {n:,}" for reason, n in unread.most_common(3))
+        first = rows.column("file_names")[held[0]]
+        raise SourceError(
+            f"None of the {len(held):,} files of {source.given} is a picture that can be used ({why}; the first is "
+            f"{first}, looked for in {source.listing.root}): check the source."
+        )
+    labels = rows.column("labels")
+    left = {
+        label
+        for key, label, state in zip(rows.keys, labels, states.states, strict=True)
+        if key == "crawl" and state == "used"
+    }
+    if len(left) < 2:
+        reasons = Counter(states.reasons[row] for row, key in enumerate(rows.keys) if key == "crawl")
+        reasons.pop("", None)
+        why = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.most_common(3))
+        raise SourceError(
+            f"{len(left)} of {rows.given['crawl'].given}'s categories has usable pictures, but a classifier needs two "
+            f"({why}): give more pictures, or relax --min-images or --min-side."
+        )
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def _splits(rows: Rows, found: list[Found], states: States, val_share: float, seed: int) -> list[str]:
+    """Return each row's split; validation images are held out where none were given."""
+    import numpy as np
+
+    from curriculumnet.ingestion.splits import hold_out
+
+    splits = ["train" if key == "crawl" else key for key in rows.keys]
+    if "val" in rows.keys:
+        return splits
+    used = [row for row, state in enumerate(states.states) if state == "used" and rows.keys[row] == "crawl"]
+    labels, groups = rows.column("labels"), rows.column("groups")
+    held = hold_out(
+        np.array([found[row].pixel_digest for row in used], dtype="S32"),
+        np.unique([labels[row] for row in used], return_inverse=True)[1],
+        share=val_share,
+        seed=seed,
+        group=_codes([groups[row] for row in used]),
+    )
+    for row in np.asarray(used)[held].tolist():
+        splits[row] = "val"
+    for row in np.flatnonzero(states.copy_of >= 0).tolist():
+        if states.states[row] == "copy":
+            splits[row] = splits[states.copy_of[row]]
+    if val_share > 0 and not held.any():
+        warn("No pictures could be held out for validation: the categories or groups do not allow it.")
+    return splits
+
+
+def _codes(values: list[str | None]) -> Any:
+    """Return a number for each distinct value, -1 for None; None when there are no values."""
+    import numpy as np
+
+    number = {value: code for code, value in enumerate(sorted({value for value in values if value is not None}))}
+    if not number:
+        return None
+    return np.array([-1 if value is None else number[value] for value in values], dtype=np.int64)
+
+
+def _table(rows: Rows, found: list[Found], states: States, splits: list[str]) -> pa.Table:
+    measured = ("width", "height", "format", "bytes", "digest", "pixel_digest")
+    return tables.build(
+        tables.IMAGES,
+        {
+            "image_id": list(range(len(rows))),
+            "source": rows.keys,
+            "file_name": rows.column("file_names"),
+            "label": rows.column("labels"),
+            "split": splits,
+            "state": states.states,
+            "reason": states.reasons,
+            "label_conflict": states.label_conflict,
+            **{name: [getattr(each, name) for each in found] for name in measured},
+            "copy_of": [None if of < 0 else of for of in states.copy_of.tolist()],
+            "group": rows.column("groups"),
+            "url": rows.column("urls"),
+            "licence": rows.column("licences"),
+        },
+    )
+
+
+def _account(rows: Rows, images: pa.Table) -> dict[str, Any]:
+    from curriculumnet.ingestion.account import account
+
+    names = ("source", "file_name", "label", "split", "state", "reason", "format", "label_conflict")
+    return account({name: images[name].to_pylist() for name in names}, rows.not_images())
+
+
+def _say_changes(folder: WorkFolder, images: pa.Table, inputs: dict[str, str], quiet: bool) -> None:
+    """Say what has changed in the sources since they were last ingested."""
+    from curriculumnet.ingestion.account import changes
+
+    before = folder.record(_STEP)
+    if before is None or before.inputs == inputs or not folder.file(IMAGES).is_file():
+        return
+    names = ["source", "file_name", "label", "digest"]
+    old, new = (table.to_pylist() for table in (tables.read(folder.file(IMAGES), names), images.select(names)))
+    for line in changes(old, new):
+        say(line, quiet=quiet)
+
+
+def _result(folder: WorkFolder, seconds: float) -> Ingestion:
+    project = folder.project
+    account = project["account"]
+    return Ingestion(
+        work=folder.path,
+        images_path=folder.file(IMAGES),
+        source=project["sources"]["crawl"]["source"],
+        seen=account["seen"],
+        not_images=account["not_images"],
+        states=account["states"],
+        reasons=account["reasons"],
+        formats=account["formats"],
+        used=account["used"],
+        label_conflicts=account["label_conflicts"],
+        categories=account["categories"],
+        excluded_categories=tuple(account["excluded_categories"]),
+        seconds=seconds,
+    )
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -1,0 +1,530 @@
+"""Ingest through its public door, on real files."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import curriculumnet as cn
+from curriculumnet import console
+from curriculumnet.errors import CurriculumNetError, MachineError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.images.loader import Pictures
+from curriculumnet.ingestion.step import Ingestion
+from curriculumnet.miniature import make_crawl
+from curriculumnet.work.folder import WorkFolder
+
+Write = Callable[[str, bytes], Path]
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.NEAREST)
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    import io
+
+    data = io.BytesIO()
+    image.save(data, format, **options)
+    return data.getvalue()
+
+
+def png(seed: int) -> bytes:
+    return encoded(picture(seed))
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Callable[..., Ingestion]:
+    def run(source: Path | str, **options: Any) -> Ingestion:
+        return cn.ingest(source, **{"output": tmp_path / "work", "workers": 0, "quiet": True} | options)
+
+    return run
+
+
+def rows(result: Ingestion) -> dict[str, dict[str, Any]]:
+    """The table of images by source and file name."""
+    return {f"{row['source']}:{row['file_name']}": row for row in result.table().to_pylist()}
+
+
+def states(result: Ingestion) -> dict[str, str]:
+    return {row["file_name"]: row["state"] for row in result.table().to_pylist()}
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """All below a folder: rights, time, bytes."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_has_a_row_and_the_account_adds_up(crawl: Path, write: Write, ingest: Callable[..., Any]) -> None:
+    write("crawl/cat/copy.jpg", png(0))
+    write("crawl/cat/same pixels.bmp", encoded(picture(1), "BMP"))
+    write("crawl/dog/also a cat.png", png(2))
+    write("crawl/dog/empty.jpg", b"")
+    write("crawl/dog/page.jpg", b"<html>gone</html>")
+    write("crawl/dog/cut.png", png(3)[:-30])
+    write("crawl/dog/tiny.png", encoded(picture(4, (40, 12))))
+    write("crawl/dog/really.png", encoded(picture(5), "JPEG"))
+    write("crawl/rare/one.png", png(6000))
+    write("crawl/beside.png", png(7000))
+    write("crawl/cat/.hidden.png", png(0))
+    write("crawl/notes.txt", b"")
+    before = snapshot(crawl)
+    result = ingest(crawl)
+    assert snapshot(crawl) == before
+    found = rows(result)
+    assert [row["image_id"] for row in found.values()] == list(range(len(found)))
+    assert {name: (row["state"], row["reason"]) for name, row in found.items() if row["state"] != "used"} == {
+        "crawl:cat/copy.jpg": ("copy", "same bytes as an earlier image of its category"),
+        "crawl:cat/same pixels.bmp": ("copy", "same pixels as an earlier image of its category"),
+        "crawl:dog/empty.jpg": ("broken", "empty file"),
+        "crawl:dog/page.jpg": ("broken", "a web page, not an image"),
+        "crawl:dog/cut.png": ("broken", found["crawl:dog/cut.png"]["reason"]),
+        "crawl:dog/tiny.png": ("refused", "too small: short side under 16 px"),
+        "crawl:rare/one.png": ("excluded", "category of too few images"),
+        "crawl:beside.png": ("refused", "in no category's folder"),
+    }
+    assert found["crawl:dog/cut.png"]["reason"].startswith("cannot be decoded")
+    assert found["crawl:cat/copy.jpg"]["copy_of"] == found["crawl:cat/00.png"]["image_id"]
+    conflicts = [name for name, row in found.items() if row["label_conflict"]]
+    assert conflicts == ["crawl:cat/02.png", "crawl:dog/also a cat.png"]
+    assert found["crawl:dog/really.png"]["format"] == "JPEG"
+    assert (found["crawl:cat/00.png"]["width"], found["crawl:cat/00.png"]["height"]) == (24, 20)
+    assert result.seen == len(found) == 34
+    assert result.not_images == 2
+    assert sum(result.states.values()) == result.seen
+    assert sum(result.reasons.values()) == result.seen - result.states["used"] == 8
+    assert sum(result.used.values()) == result.states["used"]
+    assert result.label_conflicts == 2
+    assert result.excluded_categories == ("rare",)
+    project = WorkFolder.open(result.work).project
+    assert project["categories"] == ["cat", "dog"]
+    assert project["account"]["states"] == result.states == dict(Counter(row["state"] for row in found.values()))
+    assert {each["file_name"] for each in project["account"]["examples"]} == {
+        *("dog/empty.jpg", "dog/page.jpg", "dog/cut.png", "dog/tiny.png", "beside.png")
+    }
+    assert Pictures(result.table(), {"crawl": project["sources"]["crawl"]["root"]}).read(0) == png(7000)
+
+
+def test_what_is_shown_says_what_was_found(crawl: Path, write: Write, ingest: Callable[..., Any]) -> None:
+    write("crawl/cat/empty.jpg", b"")
+    write("crawl/dog/also a cat.png", png(2))
+    write("crawl/rare/one.png", png(6000))
+    parts = ingest(crawl).summary()
+    text = "\n".join(part if isinstance(part, str) else str((part.title, part.rows)) for part in parts)
+    for said in ("27 files seen in", "('broken', '1')", "('empty file', '1')", "in 2 categories of", "left out: rare"):
+        assert said in text
+    assert "2 of them show a picture that lies in several categories" in text
+    assert json.loads(json.dumps(console.as_json(ingest(crawl))))["seen"] == 27
+
+
+def test_a_tar_gives_the_same_table_as_its_folder(crawl: Path, ingest: Callable[..., Any], tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(crawl, "in/crawl")
+    lines = [f"crawl/{p.relative_to(crawl).as_posix()},{p.parent.name}" for p in sorted(crawl.rglob("*.png"))]
+    (tmp_path / "t.csv").write_text("file_name,label\n" + "\n".join(lines), encoding="utf-8")
+    (tmp_path / "t.txt").write_text("\n".join(line.replace(",", " ") for line in lines), encoding="utf-8")
+    first = rows(ingest(crawl))
+    for number, source in enumerate((f"{tmp_path / 'x.tar'}#in/crawl", tmp_path / "t.csv", tmp_path / "t.txt")):
+        other = rows(ingest(source, output=tmp_path / str(number)))
+        assert [{**row, "file_name": ""} for row in other.values()] == [{**r, "file_name": ""} for r in first.values()]
+
+
+def test_workers_make_no_difference(crawl: Path, ingest: Callable[..., Any], tmp_path: Path) -> None:
+    here = ingest(crawl).table()
+    assert ingest(crawl, output=tmp_path / "other", workers=2).table().equals(here)
+    assert ingest(crawl, output=tmp_path / "default", workers=None).table().equals(here)
+
+
+# -- splits -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tenth_is_held_out_and_copies_follow(crawl: Path, write: Write, ingest: Callable[..., Any]) -> None:
+    for number in range(12):
+        write(f"crawl/dog/copy of cat {number}.png", png(number))
+        write(f"crawl/cat/z copy {number}.bmp", encoded(picture(number), "BMP"))
+    result = ingest(crawl, val_share=0.25)
+    sides: dict[str, set[str]] = {}
+    for row in result.table().to_pylist():
+        sides.setdefault(row["pixel_digest"], set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    assert result.used["val"] == 9
+    assert result.used["test"] == 0
+
+
+def test_the_split_does_not_depend_on_names_and_follows_the_seed(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path
+) -> None:
+    def held(result: Ingestion) -> set[str]:
+        return {row["digest"] for row in result.table().to_pylist() if row["split"] == "val"}
+
+    first = held(ingest(crawl))
+    assert held(ingest(crawl, seed=3)) != first
+    for number, path in enumerate(sorted(crawl.rglob("*.png"))):
+        path.rename(path.with_name(f"{997 * number % 1000}.jpg"))
+    assert held(ingest(crawl, output=tmp_path / "renamed")) == first
+
+
+def test_small_categories_and_a_share_of_zero_hold_out_nothing(
+    crawl: Path, write: Write, ingest: Callable[..., Any]
+) -> None:
+    for number in range(4):
+        write(f"crawl/few/{number}.png", png(900 + number))
+    result = ingest(crawl)
+    assert {row["label"] for row in result.table().to_pylist() if row["split"] == "val"} == {"cat", "dog"}
+    assert ingest(crawl, val_share=0).used["val"] == 0
+
+
+def test_groups_stay_whole(crawl: Path, ingest: Callable[..., Any], tmp_path: Path) -> None:
+    paths = sorted(crawl.rglob("*.png"))
+    lines = [f"{p.relative_to(crawl).as_posix()},{p.parent.name},g{n % 8}" for n, p in enumerate(paths)]
+    (crawl / "t.csv").write_text("file_name,label,sender\n" + "\n".join(lines), encoding="utf-8")
+    result = ingest(crawl / "t.csv", group_column="sender", val_share=0.25)
+    sides: dict[str, set[str]] = {}
+    for row in result.table().to_pylist():
+        sides.setdefault(row["group"], set()).add(row["split"])
+    assert len(sides) == 8
+    assert all(len(side) == 1 for side in sides.values())
+    assert result.used["val"] == 6
+
+
+def test_given_pictures_are_the_validation_and_test_and_never_trained_on(
+    crawl: Path, write: Write, ingest: Callable[..., Any]
+) -> None:
+    for number in range(3):
+        write(f"v/cat/{number}.png", png(500 + number))
+        write(f"t/dog/{number}.png", png(600 + number))
+    write("v/dog/leak.bmp", encoded(picture(0), "BMP"))
+    write("t/dog/leak.png", png(101))
+    result = ingest(crawl, val=crawl.parent / "v", test=crawl.parent / "t")
+    found = rows(result)
+    assert result.used == {"train": 22, "val": 4, "test": 4}
+    assert found["crawl:cat/00.png"]["reason"] == "same pixels as a val image"
+    assert found["crawl:dog/01.png"]["reason"] == "same bytes as a test image"
+    assert found["crawl:dog/01.png"]["copy_of"] == found["test:dog/leak.png"]["image_id"]
+    assert {row["split"] for name, row in found.items() if name.startswith("crawl:")} == {"train"}
+    project = WorkFolder.open(result.work).project
+    assert {key: each["root"] for key, each in project["sources"].items()} == {
+        "crawl": str(crawl),
+        "val": str(crawl.parent / "v"),
+        "test": str(crawl.parent / "t"),
+    }
+
+
+def test_folders_called_train_val_and_test_are_what_they_say(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    crawl.rename(data / "train")
+    for split, seed in (("val", 700), ("test", 800)):
+        (data / split / "cat").mkdir(parents=True)
+        (data / split / "cat" / "1.png").write_bytes(png(seed))
+    result = ingest(data)
+    assert result.used == {"train": 24, "val": 1, "test": 1}
+    assert rows(result)["test:test/cat/1.png"]["label"] == "cat"
+    roots = {key: each["root"] for key, each in WorkFolder.open(result.work).project["sources"].items()}
+    assert Pictures(result.table(), roots).read(25) == png(800)
+    with pytest.raises(UsageError, match="has its own test pictures: leave out --test"):
+        ingest(data, output=tmp_path / "other", test=data / "test")
+    with pytest.raises(CurriculumNetError, match="given for --test, has pictures for 'train' as well"):
+        ingest(data / "train", output=tmp_path / "other", test=data)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["cat", "dog", "bird"]), st.integers(0, 12), st.sampled_from(["png", "bmp", "bad"])),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_counts_add_up_whatever_the_crawl_holds(
+    crawl: Path, tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, int, str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    # Two categories that always can be used.
+    for path in crawl.rglob("*.png"):
+        target = folder / "crawl" / f"sure {path.parent.name}" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    for number, (category, seed, kind) in enumerate(files):
+        data = png(seed + 5000)[:-40] if kind == "bad" else encoded(picture(seed + 5000), kind.upper())
+        target = folder / "crawl" / category / f"{number}.jpg"
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(data)
+    result = cn.ingest(folder / "crawl", output=folder / "work", workers=0, quiet=True)
+    assert result.seen == 24 + len(files) == sum(result.states.values())
+    table = result.table().to_pylist()
+    assert sum(row["state"] == "broken" for row in table) == sum(kind == "bad" for *_, kind in files)
+    used = [(row["label"], row["pixel_digest"]) for row in table if row["state"] == "used"]
+    assert len(used) == len(set(used)) == sum(result.used.values())
+    for row in table:
+        assert (row["copy_of"] is not None) == (row["state"] in ("copy", "leak"))
+        assert bool(row["reason"]) == (row["state"] != "used")
+
+
+# -- again ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_again_does_nothing_and_says_so(
+    crawl: Path, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = ingest(crawl)
+    before = snapshot(first.work)
+    again = ingest(crawl, quiet=False)
+    assert "up to date; nothing to do" in capsys.readouterr().err
+    assert snapshot(first.work)["images.parquet"] == before["images.parquet"]
+    assert snapshot(first.work)["project.json"] == before["project.json"]
+    assert (again.states, again.categories) == (first.states, first.categories)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 1}, {"min_side": 21}, {"min_images": 13}, {"val_share": 0.4}, {"exclude_category": ["bird"]}],
+)
+def test_other_settings_do_the_work_again(
+    crawl: Path, write: Write, ingest: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    for number in range(13):
+        write(f"crawl/bird/{number}.png", encoded(picture(2000 + number, (24, 24))))
+        write(f"crawl/fish/{number}.png", encoded(picture(3000 + number, (24, 24))))
+    first = ingest(crawl).table()
+    assert not ingest(crawl, **options).table().equals(first)
+    assert ingest(crawl).table().equals(first)
+
+
+def test_a_changed_source_is_read_anew_and_told(
+    crawl: Path, write: Write, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(crawl)
+    write("crawl/cat/new.png", png(4000))
+    write("crawl/cat/newer.png", png(4001))
+    write("crawl/cat/05.png", png(4002))
+    (crawl / "dog" / "03.png").unlink()
+    result = ingest(crawl, quiet=False)
+    assert "of the source 'crawl' have changed since they were ingested: 2 added, 1 removed, 1 changed." in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    assert result.seen == 25
+
+
+def test_a_work_folder_of_another_source_is_left_alone(
+    crawl: Path, write: Write, ingest: Callable[..., Any], tmp_path: Path
+) -> None:
+    work = ingest(crawl).work
+    before = snapshot(work)
+    for category in "ab":
+        write(f"other/{category}/1.png", png(1))
+    with pytest.raises(WorkFolderError, match=f"is the work folder of another source, {crawl}: give") as raised:
+        ingest(tmp_path / "other")
+    assert raised.value.exit_code == 2
+    assert {name: each for name, each in snapshot(work).items() if name} == {
+        name: each for name, each in before.items() if name
+    }
+
+
+def test_a_source_that_was_moved_is_still_the_same(
+    crawl: Path, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(crawl)
+    moved = crawl.rename(crawl.with_name("moved"))
+    result = ingest(moved, quiet=False)
+    assert "up to date" in capsys.readouterr().err
+    root = WorkFolder.open(result.work).project["sources"]["crawl"]["root"]
+    assert Pictures(result.table(), {"crawl": root}).read(0) == png(0)
+
+
+def test_a_file_that_goes_between_listing_and_reading_is_missing(crawl: Path, ingest: Callable[..., Any]) -> None:
+    (crawl / "cat" / "gone.png").symlink_to(crawl / "nowhere.png")
+    assert states(ingest(crawl))["cat/gone.png"] == "missing"
+
+
+def test_the_work_folder_is_named_after_the_source(crawl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(crawl.parent)
+    assert cn.ingest("crawl/", workers=0, quiet=True).work == Path("crawl-work")
+    assert (crawl.parent / "crawl-work" / "images.parquet").is_file()
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+
+def two(write: Write, data: bytes = b"", top: str = "two") -> Path:
+    for category in "ab":
+        path = write(f"{top}/{category}/1.png", data)
+    return path.parents[1]
+
+
+def test_folders_that_hold_nothing(ingest: Callable[..., Any], tmp_path: Path, write: Write) -> None:
+    with pytest.raises(CurriculumNetError, match="missing is not there") as raised:
+        ingest(tmp_path / "missing")
+    assert raised.value.exit_code == 3
+    (tmp_path / "empty" / "cat").mkdir(parents=True)
+    with pytest.raises(CurriculumNetError, match="empty holds no pictures: give another source"):
+        ingest(tmp_path / "empty")
+    write("texts/cat/notes.txt", b"")
+    with pytest.raises(CurriculumNetError, match=r"holds no pictures \(1 files are no images by their names\)"):
+        ingest(tmp_path / "texts")
+    assert not (tmp_path / "work").exists()
+
+
+def test_folders_without_categories(ingest: Callable[..., Any], tmp_path: Path, write: Write) -> None:
+    write("bare/1.png", png(1))
+    with pytest.raises(CurriculumNetError, match="bare has pictures but no folders of categories: put") as raised:
+        ingest(tmp_path / "bare")
+    assert raised.value.exit_code == 3
+    write("bare/labels.csv", b"")
+    with pytest.raises(CurriculumNetError, match=r"or give its table, .*bare/labels\.csv\."):
+        ingest(tmp_path / "bare")
+    write("half/train/1.png", png(1))
+    with pytest.raises(CurriculumNetError, match="half has pictures but no folders of categories"):
+        ingest(tmp_path / "half")
+
+
+def test_one_category_only(ingest: Callable[..., Any], tmp_path: Path, write: Write, crawl: Path) -> None:
+    write("one/cat/1.png", png(1))
+    with pytest.raises(CurriculumNetError, match=r"one has one category only \(cat\), but a classifier needs two\."):
+        ingest(tmp_path / "one")
+    (tmp_path / "above").mkdir()
+    crawl.rename(tmp_path / "above" / "crawl")
+    with pytest.raises(CurriculumNetError, match=r"\(crawl\), .*: perhaps .*/above/crawl is meant") as raised:
+        ingest(tmp_path / "above")
+    assert raised.value.exit_code == 3
+    with pytest.raises(CurriculumNetError, match="All but 1 of the categories are left out"):
+        ingest(tmp_path / "above" / "crawl", exclude_category=["cat"])
+    with pytest.raises(UnknownNameError, match="There is no category 'cats': it must be one of cat, dog"):
+        ingest(tmp_path / "above" / "crawl", exclude_category=["cats"])
+    with pytest.raises(CurriculumNetError, match=r"0 of .*'s categories has usable pictures.* relax --min-images"):
+        ingest(tmp_path / "above" / "crawl", min_images=50)
+
+
+def test_categories_that_lie_deeper_are_warned_of(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crawl.rename(tmp_path / "pictures")
+    (tmp_path / "all").mkdir()
+    (tmp_path / "pictures").rename(tmp_path / "all" / "pictures")
+    for number in range(5):
+        write(f"all/shop/cat/{number}.png", png(300 + number))
+    ingest(tmp_path / "all")
+    assert "The categories are pictures, shop, and all pictures lie in folders below" in capsys.readouterr().err
+
+
+def test_no_readable_image(ingest: Callable[..., Any], tmp_path: Path, write: Write) -> None:
+    match = (
+        r"None of the 2 files of .*two is a picture that can be used \(a web page, not an image: 2; the first is a/1"
+    )
+    with pytest.raises(CurriculumNetError, match=match) as raised:
+        ingest(two(write, b"<html>"))
+    assert raised.value.exit_code == 3
+    (tmp_path / "list.txt").write_text("x/1.jpg cat\nx/2.jpg dog\n", encoding="utf-8")
+    match = rf"None of the 2 files of .*list.txt .*\(not there: 2; the first is x/1.jpg, looked for in {tmp_path}\)"
+    with pytest.raises(CurriculumNetError, match=match):
+        ingest(tmp_path / "list.txt")
+    # The folder that was begun can be used.
+    assert ingest(two(write, png(1), "good"), min_images=1).seen == 2
+
+
+def test_some_unknown_paths_in_a_list_are_rows(crawl: Path, ingest: Callable[..., Any]) -> None:
+    lines = [f"{p.relative_to(crawl).as_posix()} {p.parent.name}" for p in sorted(crawl.rglob("*.png"))]
+    odd = ["gone.png cat", "cat dog", "/nowhere/at/all.png dog"]
+    (crawl / "list.txt").write_text("\n".join([*lines, *odd]), encoding="utf-8")
+    result = ingest(crawl / "list.txt")
+    assert result.states == {"used": 24, "missing": 3}
+    assert result.reasons == {"not there": 3}
+
+
+def test_pictures_to_measure_on_that_cannot_be_used(crawl: Path, ingest: Callable[..., Any], write: Write) -> None:
+    write("t/cat/1.png", png(900))
+    write("t/wolf/1.png", png(901))
+    match = r"The test pictures in .*/t have labels that the crawl does not have: wolf\. Use the crawl's labels"
+    with pytest.raises(CurriculumNetError, match=match) as raised:
+        ingest(crawl, test=crawl.parent / "t")
+    assert raised.value.exit_code == 3
+    write("v/cat/1.png", b"")
+    with pytest.raises(CurriculumNetError, match=r"None of the 1 files of .*/v is a picture"):
+        ingest(crawl, val=crawl.parent / "v")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"val_share": 1.0}, "--val-share is 1, but must be at least 0 and less than 1"),
+        ({"val_share": float("nan")}, "--val-share is nan"),
+        ({"min_side": 0}, "--min-side is 0, but must be at least 1"),
+        ({"min_images": 0}, "--min-images is 0, but must be at least 1"),
+        ({"seed": -1}, "--seed is -1, but must be at least 0"),
+        ({"workers": -1}, "--workers is -1, but must be at least 0"),
+        ({"group_column": "sender"}, r"--group-column names a column of a table"),
+    ],
+)
+def test_settings_that_cannot_be(crawl: Path, ingest: Callable[..., Any], options: dict[str, Any], match: str) -> None:
+    with pytest.raises(UsageError, match=match) as raised:
+        ingest(crawl, **options)
+    assert raised.value.exit_code == 2
+
+
+def test_nothing_is_written_into_the_source(crawl: Path, ingest: Callable[..., Any], write: Write) -> None:
+    before = snapshot(crawl)
+    for output in (crawl, crawl / "work", crawl / "cat" / "deeper"):
+        with pytest.raises(UsageError, match="would lie inside the pictures' folder"):
+            ingest(crawl, output=output)
+    assert snapshot(crawl) == before
+
+
+def test_a_folder_of_other_files_is_no_work_folder(crawl: Path, ingest: Callable[..., Any], write: Write) -> None:
+    path = write("other/letter.txt", b"dear")
+    with pytest.raises(WorkFolderError, match=r"holds other files \(letter.txt"):
+        ingest(crawl, output=path.parent)
+    assert [left.name for left in path.parent.iterdir()] == ["letter.txt"]
+
+
+def test_a_full_disk_leaves_what_was_there(
+    crawl: Path, ingest: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ingest(crawl)
+    before = snapshot(first.work)
+
+    def full(self: WorkFolder, name: str, table: object) -> Path:
+        raise MachineError("The disk is full")
+
+    monkeypatch.setattr(WorkFolder, "write_table", full)
+    with pytest.raises(MachineError, match="The disk is full"):
+        ingest(crawl, seed=5)
+    monkeypatch.undo()
+    after = snapshot(first.work)
+    assert {name: after[name] for name in ("images.parquet", "project.json")} == {
+        name: before[name] for name in ("images.parquet", "project.json")
+    }
+    assert ingest(crawl).states == first.states
+
+
+@pytest.mark.slow
+def test_the_miniature_is_accounted_for_to_the_file(tmp_path: Path, ingest: Callable[..., Any]) -> None:
+    made = make_crawl(tmp_path / "miniature")
+    result = ingest(made.crawl, test=made.test)
+    assert result.not_images == 2
+    assert result.states["broken"] == made.counts["broken"]
+    assert result.states["refused"] == 1
+    assert result.seen - result.states["broken"] == sum(made.sizes.values()) + made.counts["test"]
+    assert result.used["test"] == made.counts["test"]
+    assert list(result.categories) == sorted(made.sizes)

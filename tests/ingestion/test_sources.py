@@ -1,0 +1,289 @@
+"""Every kind of source, and what is said of those that are none."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curriculumnet.errors import SourceError, UsageError
+from curriculumnet.ingestion.sources.folders import IN_NO_CATEGORY, may_be_image
+from curriculumnet.ingestion.sources.kinds import Source, read_source, source_name
+
+Write = Callable[[str, bytes], Path]
+
+FILES = [
+    ("cat/1.jpg", "cat"),
+    ("cat/deeper down/2.png", "cat"),
+    ("dog/3", "dog"),
+    ("dog/4.aspx", "dog"),
+]
+
+
+@pytest.fixture
+def files(write: Write, tmp_path: Path) -> Path:
+    for name, _ in FILES:
+        write(f"data/{name}", name.encode())
+    return tmp_path / "data"
+
+
+def as_rows(source: Source) -> list[tuple[str, str, str | None]]:
+    listing = source.listing
+    return list(zip(listing.file_names, listing.labels, listing.splits, strict=True))
+
+
+def as_list(path: Path) -> Path:
+    path.write_text("\n".join(f"{name} \t {label}" for name, label in FILES) + "\n\n", encoding="utf-8")
+    return path
+
+
+def as_table(path: Path, rows: list[dict[str, object]]) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def named(rows: list[tuple[str, str]] = FILES) -> list[dict[str, object]]:
+    return [{"file_name": name, "label": label} for name, label in rows]
+
+
+def packed(folder: Path, path: Path, prefix: str = "") -> Path:
+    with tarfile.open(path, "w") as tar:
+        for each in sorted(folder.rglob("*")):
+            tar.add(each, prefix + each.relative_to(folder).as_posix(), recursive=False)
+    return path
+
+
+KINDS = ["folders", "list.txt", "list.list", "t.csv", "t.tsv", "t.jsonl", "t.parquet"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("in_tar", ["", "whole", "part"])
+def test_every_kind_names_the_same_files(files: Path, tmp_path: Path, kind: str, in_tar: str) -> None:
+    given = files
+    if kind.startswith("list"):
+        given = as_list(files / kind)
+    elif kind != "folders":
+        given = as_table(files / kind, named())
+    text = str(given)
+    inner = "" if kind == "folders" else kind
+    if in_tar == "whole":
+        text = str(packed(files, tmp_path / "x.tar")) + (f"#{inner}" if inner else "")
+    elif in_tar == "part":
+        text = str(packed(files, tmp_path / "x.tar", "a/b/")) + "#a/b" + (f"/{inner}" if inner else "")
+    source = read_source(text)
+    assert as_rows(source) == [(name, label, None) for name, label in FILES]
+    assert [source.files.read(name) for name, _ in FILES] == [name.encode() for name, _ in FILES]
+    assert not source.listing.set_aside
+    assert source.given == text
+    kinds = {"folders": "folders", "list": "list"}
+    assert source.kind == ("tar" if in_tar else kinds.get(kind.split(".")[0], "table"))
+
+
+@pytest.mark.parametrize("in_tar", [False, True])
+def test_folders_of_splits_are_seen_as_such(write: Write, tmp_path: Path, in_tar: bool) -> None:
+    for name in ("train/cat/1.jpg", "train/dog/2.jpg", "validation/cat/3.jpg", "test/dog/x/4.jpg", "train/5.jpg"):
+        write(f"data/{name}", b"")
+    given = packed(tmp_path / "data", tmp_path / "x.tar") if in_tar else tmp_path / "data"
+    source = read_source(given)
+    assert sorted(as_rows(source)) == [
+        ("test/dog/x/4.jpg", "dog", "test"),
+        ("train/5.jpg", "", "train"),
+        ("train/cat/1.jpg", "cat", "train"),
+        ("train/dog/2.jpg", "dog", "train"),
+        ("validation/cat/3.jpg", "cat", "val"),
+    ]
+    assert list(source.listing.set_aside.values()) == [("refused", IN_NO_CATEGORY)]
+
+
+@pytest.mark.parametrize("tops", [("train", "bus"), ("val", "test")])
+def test_categories_that_are_called_like_splits_stay_categories(
+    write: Write, tmp_path: Path, tops: tuple[str, str]
+) -> None:
+    for top in tops:
+        write(f"data/{top}/1.jpg", b"")
+    assert as_rows(read_source(tmp_path / "data")) == [(f"{top}/1.jpg", top, None) for top in sorted(tops)]
+
+
+def test_names_that_are_no_images_are_one_number(write: Write, tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "cat/.hidden.jpg", ".git/2.jpg", "cat/.cache/3.jpg", "cat/notes.TXT", "labels.csv"):
+        write(f"data/{name}", b"")
+    write("data/lonely.jpg", b"")
+    listing = read_source(tmp_path / "data").listing
+    assert listing.file_names == ["cat/1.jpg", "lonely.jpg"]
+    assert listing.not_images == 5
+    assert listing.set_aside == {1: ("refused", IN_NO_CATEGORY)}
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.php", "a.5", "a.html", "a.b.JPEG", "x y/ü.webp", "a.txt.png"])
+def test_pictures_and_unknown_endings_are_looked_into(name: str) -> None:
+    assert may_be_image(name)
+
+
+def test_names_that_are_not_utf8_are_refused_in_printable_letters(write: Write, tmp_path: Path) -> None:
+    import os
+
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    write("data/cat/1.jpg", b"")
+    try:
+        write(f"data/cat/{odd}", b"")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (tmp_path / "list.txt").write_bytes(b"data/cat/1.jpg cat\ndata/cat/caf\xe9.jpg cat\n")
+    for given, prefix in ((tmp_path / "data", ""), (tmp_path / "list.txt", "data/")):
+        listing = read_source(given).listing
+        assert listing.file_names == [f"{prefix}cat/1.jpg", f"{prefix}cat/caf\\xe9.jpg"]
+        assert listing.set_aside == {1: ("refused", "its name is not valid UTF-8")}
+
+
+def test_a_table_tells_groups_links_licences_and_splits(files: Path) -> None:
+    rows = named()
+    for number, row in enumerate(rows):
+        row |= {
+            "sender": number // 2,
+            "url": f"https://x/{number}",
+            "license": "",
+            "split": ("Train", "dev", "", "test")[number],
+        }
+    rows[3]["sender"] = ""
+    for kind in ("t.csv", "t.jsonl"):
+        listing = read_source(as_table(files / kind, rows), group_column="sender").listing
+        assert listing.groups == ["0", "0", "1", None]
+        assert listing.urls == [f"https://x/{number}" for number in range(4)]
+        assert listing.licences == [None] * 4
+        assert listing.splits == ["train", "val", None, "test"]
+
+
+def test_labels_that_are_numbers_become_text(files: Path) -> None:
+    for values, expected in (
+        ([7, 7, 10, 10], ["7", "7", "10", "10"]),
+        ([7.0, 10.0, None, 0.5], ["7", "10", "", "0.5"]),
+    ):
+        rows = [{"file_name": name, "label": value} for (name, _), value in zip(FILES, values, strict=True)]
+        for kind in ("t.parquet", "t.jsonl"):
+            listing = read_source(as_table(files / kind, rows)).listing
+            assert listing.labels == expected
+            assert set(listing.set_aside.values()) <= {("refused", "no label")}
+
+
+def test_labels_in_a_csv_stay_as_they_are_written(files: Path) -> None:
+    (files / "t.csv").write_bytes(
+        b'\xef\xbb\xbffile_name, label\r\n"cat/1.jpg", 007\r\n\r\n"a, b.jpg"," sand dune "\r\n,x\r\n'
+    )
+    listing = read_source(files / "t.csv").listing
+    assert list(zip(listing.file_names, listing.labels, strict=True)) == [
+        ("cat/1.jpg", "007"),
+        ("a, b.jpg", "sand dune"),
+        ("", "x"),
+    ]
+    assert listing.set_aside == {2: ("missing", "no file name")}
+
+
+def test_names_written_on_windows_or_with_a_dot_are_found(files: Path) -> None:
+    (files / "t.txt").write_text(".\\cat\\1.jpg cat\n./dog/3 dog\n", encoding="utf-8")
+    assert read_source(files / "t.txt").listing.file_names == ["cat/1.jpg", "dog/3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "match"),
+    [
+        ("t.txt", b"cat/1.jpg cat\n\njust-a-path.jpg\n", r"Line 3 of .*t\.txt has no label \('just-a-path.jpg'\)"),
+        ("t.txt", b"cat/1.jpg caf\xe9\n", r"label in line 1 of .* is not UTF-8"),
+        ("t.txt", "cat/1.jpg cat".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        ("t.csv", b"path,class\n1.jpg,cat\n", r"no column 'label'; its columns are 'path', 'class': .* --label-column"),
+        ("t.csv", b"path,label\n1.jpg,cat\n", r"no column 'file_name'; .* by --file-column"),
+        ("t.csv", b"", r"no column 'label'; its columns are none"),
+        ("t.csv", b"file_name,label\n1.jpg,cat,or dog\n", "Line 2 of .* has 3 values, but the header has 2"),
+        ("t.csv", b'file_name,label\n1.jpg,"cat\n', r"Line 2 of .* cannot be read \(unexpected end of data\)"),
+        ("t.csv", b"file_name,label\n1.jpg,caf\xe9\n", "The label in row 1 of .* is not UTF-8"),
+        ("t.csv", b"file_name,label,split\n1.jpg,cat,fold3\n", "has the value 'fold3', but must hold train, val or"),
+        ("t.jsonl", b'{"file_name": "1.jpg", "label": "cat"}\nnothing\n', "Line 2 of .* is not JSON"),
+        ("t.jsonl", b'["1.jpg", "cat"]\n', "Line 1 of .* is no JSON object"),
+        (
+            "t.jsonl",
+            b'{"file_name": "1.jpg", "label": ["cat", "dog"]}',
+            "'label' of .* holds more than one value a row",
+        ),
+        ("t.parquet", b"PAR1 no more", "is no Parquet table, or is damaged"),
+        ("t.tar.gz", b"\x1f\x8b\x08", r"compressed \(gzip\).*: unpack it and give the folder"),
+        ("t.zip", b"PK\x03\x04", r"compressed \(zip\)"),
+        ("t.jpg", b"\xff\xd8\xff", "is no source of pictures: give a folder, an uncompressed .tar, a list"),
+    ],
+)
+def test_what_is_no_source_gets_a_sentence(write: Write, name: str, data: bytes, match: str) -> None:
+    with pytest.raises(SourceError, match=match) as raised:
+        read_source(write(name, data))
+    assert raised.value.exit_code == 3
+
+
+def test_a_table_of_pictures_in_cells_is_told_by_its_columns(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": b"1", "path": "1.jpg"}, "label": 1}]
+    with pytest.raises(SourceError, match="no column 'file_name'; its columns are 'image', 'label'"):
+        read_source(as_table(tmp_path / "t.parquet", rows))
+    with pytest.raises(SourceError, match=r"The column 'image' of .* holds more than one value a row"):
+        read_source(tmp_path / "t.parquet", file_column="image")
+
+
+def test_groups_are_asked_of_tables_only(files: Path) -> None:
+    with pytest.raises(UsageError, match=r"--group-column names a column of a table, but .* is no table"):
+        read_source(files, group_column="sender")
+    with pytest.raises(SourceError, match=r"has no column 'sender'; .* by --group-column"):
+        read_source(as_table(files / "t.csv", named()), group_column="sender")
+
+
+def test_a_picture_inside_a_tar_is_no_source(files: Path, tmp_path: Path) -> None:
+    path = packed(files, tmp_path / "x.tar")
+    with pytest.raises(SourceError, match="is a file, but no list or table"):
+        read_source(f"{path}#cat/1.jpg")
+    with pytest.raises(SourceError, match="has no folder 'cats'; at its top are cat, dog"):
+        read_source(f"{path}#cats")
+
+
+@pytest.mark.parametrize("given", ["gone", "gone.csv", "gone.tar#part", "no\0such"])
+def test_a_source_that_is_not_there(tmp_path: Path, given: str) -> None:
+    with pytest.raises(SourceError, match="is not there, or may not be read"):
+        read_source(str(tmp_path / given))
+
+
+def test_the_name_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("pets", "my.pets"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "pets")
+    names = {
+        ".": "pets",
+        "../pets/": "pets",
+        "../my.pets": "my.pets",
+        "/data/pets.tar": "pets",
+        "pets.tar#pets/crawl": "crawl",
+        "pets.tar#pets/cats.csv": "cats",
+        "lists/train.txt": "train",
+    }
+    assert {given: source_name(given) for given in names} == names
+
+
+def test_the_fingerprint_is_of_the_files_and_of_what_is_said_of_them(files: Path) -> None:
+    table = as_table(files / "t.csv", named())
+    before = read_source(table).fingerprint()
+    assert read_source(table).fingerprint() == before
+    # Rewritten with the same content, the table says the same.
+    assert read_source(as_table(table, named())).fingerprint() == before
+    (files / "other.jpg").write_bytes(b"not listed")
+    assert read_source(table).fingerprint() == before
+    changed = read_source(as_table(table, named([*FILES[:3], (FILES[3][0], "cat")]))).fingerprint()
+    assert changed != before
+    as_table(table, named())
+    (files / FILES[0][0]).write_bytes(b"other bytes")
+    assert read_source(table).fingerprint() != before

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from curriculumnet.ingestion.scan import Found
+from curriculumnet.ingestion.states import judge
+
+
+def found(picture: str, digest: str = "") -> Found:
+    return Found("used", "", 20, 20, "PNG", 100, digest or f"bytes of {picture}", picture.rjust(32, "0"))
+
+
+BROKEN = Found("broken", "empty file", bytes=0, digest="0")
+
+
+def test_copies_conflicts_and_leaks_are_told_apart() -> None:
+    rows = [
+        ("crawl", "cat", found("a")),  # 0
+        ("crawl", "cat", found("a")),  # 1 the same bytes
+        ("crawl", "cat", found("a", "other bytes")),  # 2 the same pixels
+        ("crawl", "dog", found("a")),  # 3 in another category
+        ("crawl", "dog", found("b")),  # 4 also a test picture
+        ("crawl", "dog", found("b")),  # 5 a leak before it is a copy
+        ("crawl", "dog", found("c")),  # 6 also a val picture, of another category there
+        ("crawl", "dog", BROKEN),  # 7
+        ("crawl", "dog", found("d")),  # 8
+        ("val", "cat", found("c", "val bytes")),  # 9
+        ("test", "dog", found("b")),  # 10
+        ("test", "dog", found("b")),  # 11 a copy within the test pictures
+        ("test", "cat", found("b")),  # 12
+    ]
+    states = judge(*(list(column) for column in zip(*rows, strict=True)))
+    assert list(zip(states.states, states.copy_of.tolist(), states.reasons, strict=True)) == [
+        ("used", -1, ""),
+        ("copy", 0, "same bytes as an earlier image of its category"),
+        ("copy", 0, "same pixels as an earlier image of its category"),
+        ("used", -1, ""),
+        ("leak", 10, "same bytes as a test image"),
+        ("leak", 10, "same bytes as a test image"),
+        ("leak", 9, "same pixels as a val image"),
+        ("broken", -1, "empty file"),
+        ("used", -1, ""),
+        ("used", -1, ""),
+        ("used", -1, ""),
+        ("copy", 10, "same bytes as an earlier image of its category"),
+        ("used", -1, ""),
+    ]
+    assert [row for row, conflict in enumerate(states.label_conflict) if conflict] == [0, 1, 2, 3, 10, 11, 12]
+
+
+def test_categories_are_left_out_by_name_and_by_size_in_every_source() -> None:
+    rows = [
+        ("crawl", "cat", found("a")),
+        ("crawl", "cat", found("b")),
+        ("crawl", "dog", found("c")),
+        ("crawl", "dog", found("d")),
+        ("crawl", "one", found("e")),
+        ("crawl", "one", found("e")),
+        ("crawl", "one", BROKEN),
+        ("test", "one", found("f")),
+        ("test", "dog", found("g")),
+        ("test", "cat", found("h")),
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    states = judge(*columns, exclude=["dog"], min_images=2)
+    assert states.states == [
+        *("used", "used", "excluded", "excluded", "excluded", "copy", "broken", "excluded", "excluded", "used")
+    ]
+    assert states.reasons[2] == "category left out"
+    assert states.reasons[4] == "category of too few images"
+
+
+def test_nothing_readable_is_no_error_here() -> None:
+    states = judge(["crawl", "test"], ["cat", "cat"], [BROKEN, Found("missing", "not there")])
+    assert states.states == ["broken", "missing"]
