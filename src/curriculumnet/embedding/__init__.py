@@ -1,0 +1,1 @@
+"""Embed: one vector of features per image."""
