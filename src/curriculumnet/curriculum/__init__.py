@@ -1,0 +1,1 @@
+"""Design: each category ordered from clean to doubtful."""

@@ -1,0 +1,177 @@
+"""The methods that order a category's images from clean to doubtful, all behind one signature.
+
+A method gives each image a number, its doubt; the subsets are cut from it and the cleanliness is its rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curriculumnet.curriculum import density, random_order, subsets
+from curriculumnet.errors import UnknownNameError, UsageError
+
+ORDERS = {
+    "distance": "the distance to the category's centre",
+    "density": "the density, densest first",
+}
+"""What the subsets are cut from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of a design; every method takes all and uses those that concern it.
+
+    Parameters
+    ----------
+    by : {"distance", "density"}
+        What the subsets are cut from.
+    cutoff_percent : float
+        k in 0 … 100: the share of distances below the cut-off.
+    metric : {"sqeuclidean", "cosine"}
+        How far two images are apart.
+    kernel : {"cutoff", "gaussian"}
+        How neighbours are counted.
+    n_subsets : int
+        How many subsets, 1 … 127.
+    seed : int
+        What a method that draws draws from.
+
+    Raises
+    ------
+    UnknownNameError, UsageError
+        A setting is out of its range.
+    """
+
+    by: str = "distance"
+    cutoff_percent: float = 60.0
+    metric: str = "sqeuclidean"
+    kernel: str = "cutoff"
+    n_subsets: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("order to cut subsets from", self.by, ORDERS),
+            ("metric", self.metric, density.METRICS),
+            ("kernel", self.kernel, density.KERNELS),
+        ):
+            if name not in known:
+                raise UnknownNameError(kind, name, known)
+        if not 0 <= self.cutoff_percent <= 100:
+            raise UsageError(f"cutoff_percent must lie in 0 … 100, not {self.cutoff_percent}.")
+        if not isinstance(self.n_subsets, Integral) or not 1 <= self.n_subsets <= 127:
+            raise UsageError(f"n_subsets must be a whole number in 1 … 127, not {self.n_subsets}.")
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """What a method says of one category's images.
+
+    Attributes
+    ----------
+    doubt : ndarray of float64, shape (n,)
+        Lower is cleaner; equal for images that the method cannot tell apart.
+    columns : dict of str to ndarray, shape (n,)
+        The method's own columns of the curriculum.
+    centre : int, optional
+        Row of the category's centre, where the method knows one.
+    cutoff : float, optional
+        d_c, where the method has one.
+    """
+
+    doubt: NDArray[np.float64]
+    columns: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    centre: int | None = None
+    cutoff: float | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: a line of description, and the function from features, their mean and options to an ordering."""
+
+    description: str
+    order: Callable[[NDArray[Any], NDArray[np.float64] | None, Options], Ordering]
+
+
+def _by_density(features: NDArray[Any], mean: NDArray[np.float64] | None, options: Options) -> Ordering:
+    peaks = density.density_peaks(
+        features,
+        mean=mean,
+        cutoff_percent=options.cutoff_percent,
+        metric=options.metric,
+        kernel=options.kernel,
+    )
+    columns = {"density": peaks.density, "delta": peaks.delta, "distance_to_centre": peaks.distance_to_centre}
+    doubt = peaks.distance_to_centre if options.by == "distance" else -peaks.density
+    return Ordering(doubt, columns, peaks.centre, peaks.cutoff)
+
+
+def _by_chance(features: NDArray[Any], _mean: NDArray[np.float64] | None, options: Options) -> Ordering:
+    return Ordering(random_order.random_order(features, options.seed))
+
+
+METHODS = {
+    "density": Method("density peaks: clean is what lies near the densest image of its category", _by_density),
+    "random": Method("a seeded random order: the control that says what a curriculum by chance does", _by_chance),
+}
+"""Every method by its name."""
+
+
+@dataclass(frozen=True)
+class CategoryDesign:
+    """One category's images, ordered.
+
+    Attributes
+    ----------
+    subset : ndarray of int8, shape (n,)
+        0 is the cleanest.
+    cleanliness : ndarray of float64, shape (n,)
+        In [0, 1], higher is cleaner; a rank.
+    ordering : Ordering
+        What the method said.
+    """
+
+    subset: NDArray[np.int8]
+    cleanliness: NDArray[np.float64]
+    ordering: Ordering
+
+
+def design_category(
+    features: NDArray[Any], mean: NDArray[np.float64] | None, method: str, options: Options
+) -> CategoryDesign:
+    """Order one category's images by a method and cut them into subsets.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+        One finite row per image, n at least 1.
+    mean : ndarray, shape (d,), optional
+        The mean of the rows of all categories: subtracted before rows are made unit length. None: as they are.
+    method : str
+        A name of `METHODS`.
+    options : Options
+        Its settings.
+
+    Returns
+    -------
+    CategoryDesign
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such method.
+    ValueError
+        Features are not a matrix of at least one row and column, or not finite.
+    """
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    ordering = METHODS[method].order(features, mean, options)
+    return CategoryDesign(
+        subsets.split(ordering.doubt, options.n_subsets), subsets.rank_cleanliness(ordering.doubt), ordering
+    )

@@ -1,0 +1,415 @@
+"""Design a curriculum: order each category's images from clean to doubtful by their features."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from curriculumnet.console import Grid, Progress, say, warn
+from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.work import tables
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from curriculumnet.curriculum.methods import CategoryDesign, Options
+
+_BLOCK_ROWS = 4096
+"""Rows of features read at a time while their mean is taken."""
+
+_NAMED = 20
+"""How many images without features the record names."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A curriculum that `design` made or found made.
+
+    Attributes
+    ----------
+    work : Path
+        The work folder.
+    name : str
+        The curriculum's name.
+    method : str
+        The method that ordered the images.
+    curriculum_path, categories_path : Path
+        Its two tables.
+    images : int
+        Usable training images.
+    subset_sizes : tuple of int
+        Images in each subset, cleanest first.
+    without_features : int
+        Images whose features were not finite: in the last subset, with a cleanliness of 0.
+    without_features_names : tuple of str
+        The first of them by name.
+    categories_with_images : int
+        Categories that have usable training images.
+    empty_categories : tuple of str
+        Categories that have none.
+    seconds : float
+        How long it took when it was made.
+    """
+
+    work: Path
+    name: str
+    method: str
+    curriculum_path: Path
+    categories_path: Path
+    images: int
+    subset_sizes: tuple[int, ...]
+    without_features: int
+    without_features_names: tuple[str, ...]
+    categories_with_images: int
+    empty_categories: tuple[str, ...]
+    seconds: float
+
+    def table(self) -> pa.Table:
+        """Read the curriculum: a row per usable training image."""
+        return tables.read(self.curriculum_path)
+
+    def categories(self) -> pa.Table:
+        """Read the categories: a row each."""
+        return tables.read(self.categories_path)
+
+    def summary(self) -> Sequence[str | Grid]:
+        """Return lines and tables for a terminal."""
+        size = len(self.subset_sizes)
+        names = tables.SUBSETS if size == len(tables.SUBSETS) else tuple(map(str, range(size)))
+        rows = tuple(
+            (name, f"{count:,}", f"{count / self.images:.0%}")
+            for name, count in zip(names, self.subset_sizes, strict=True)
+        )
+        return (
+            f"Curriculum {self.name}: {self.images:,} images of {self.categories_with_images:,} categories, "
+            f"ordered by {self.method}.",
+            Grid("Subsets", ("subset", "images", "share"), rows),
+            f"Tables: {self.curriculum_path}, {self.categories_path}",
+        )
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The usable training images, in the order of their ids."""
+
+    ids: NDArray[np.int64]
+    file_names: list[str]
+    category: NDArray[np.int64]
+
+
+def design(
+    work: str | os.PathLike[str],
+    *,
+    features: str | None = None,
+    name: str | None = None,
+    method: str = "density",
+    n_subsets: int = 3,
+    by: str = "distance",
+    cutoff_percent: float = 60.0,
+    metric: str = "sqeuclidean",
+    normalise: bool = True,
+    kernel: str = "cutoff",
+    seed: int = 0,
+    quiet: bool = False,
+) -> Design:
+    """Order each category's images from clean to doubtful.
+
+    Parameters
+    ----------
+    work : path-like
+        The work folder.
+    features : str, optional
+        Name of the features; the newest unless given.
+    name : str, optional
+        Name of the curriculum; the features' name unless given.
+    method : str
+        How images are ordered: density, or random as a control.
+    n_subsets : int
+        How many subsets to cut each category into.
+    by : str
+        What subsets are cut from: distance (to the centre) or density.
+    cutoff_percent : float
+        Share of distances below the cut-off, in percent. Between 50 and 70 the result should hardly move.
+    metric : str
+        How far two images are apart: sqeuclidean or cosine.
+    normalise : bool
+        Subtract the features' mean and make rows unit length. The mean is that of the curriculum's images alone.
+    kernel : str
+        How neighbours are counted: cutoff or gaussian.
+    seed : int
+        Seed of the random method.
+    quiet : bool
+        Print nothing but warnings and the result.
+
+    Returns
+    -------
+    Design
+        Paths, sizes, and the tables by `.table()` and `.categories()`.
+
+    Raises
+    ------
+    UsageError
+        A setting is out of its range, or the work folder has no images or features yet.
+    FeaturesError
+        The features do not belong to the images.
+    InputError
+        No training image is usable.
+    MachineError
+        A category's distances do not fit in memory, or the disk is full.
+
+    Examples
+    --------
+    >>> design("crawl-work", by="density")  # doctest: +SKIP
+    """
+    from curriculumnet.curriculum.methods import METHODS, Options
+
+    folder = WorkFolder.open(work)
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed)
+    hint = f"`curriculumnet embed {folder.path} --from NETWORK` makes them."
+    features = folder.find("embed", features, "features", hint)
+    name = _checked_name(name or features)
+    settings = {
+        "features": features,
+        "method": method,
+        "n_subsets": n_subsets,
+        "by": by,
+        "cutoff_percent": cutoff_percent,
+        "metric": metric,
+        "normalise": normalise,
+        "kernel": kernel,
+        "seed": seed,
+    }
+    with folder.lock(say):
+        inputs = _inputs(folder, features)
+        record = folder.finished(f"design:{name}", inputs, settings)
+        if record is not None:
+            say(f"Curriculum {name} is there already, from the same features and settings.", quiet=quiet)
+        else:
+            watch = Stopwatch()
+            figures = _make(folder, name, settings, inputs[f"features/{features}.npy"], options, quiet)
+            outputs = [_file(tables.CURRICULUM, name), _file(tables.CATEGORIES, name)]
+            record = folder.stamp(f"design:{name}", inputs, settings, outputs, watch.seconds, figures)
+    return Design(
+        work=folder.path,
+        name=name,
+        method=method,
+        curriculum_path=folder.file(_file(tables.CURRICULUM, name)),
+        categories_path=folder.file(_file(tables.CATEGORIES, name)),
+        images=record.figures["images"],
+        subset_sizes=tuple(record.figures["subset_sizes"]),
+        without_features=record.figures["without_features"],
+        without_features_names=tuple(record.figures["without_features_names"]),
+        categories_with_images=record.figures["categories"],
+        empty_categories=tuple(record.figures["empty_categories"]),
+        seconds=record.seconds,
+    )
+
+
+def _checked_name(name: str) -> str:
+    if name in ("", ".", "..") or PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
+        raise UsageError(f"{name!r} cannot name a curriculum: take a name without / and \\.")
+    return name
+
+
+def _file(table: tables.Table, name: str) -> str:
+    return table.file.replace("NAME", name)
+
+
+def _inputs(folder: WorkFolder, features: str) -> dict[str, str]:
+    """Return the digests of what is read, once it is clear that the features are those of the images.
+
+    Raises
+    ------
+    WorkFolderError, FeaturesError
+    """
+    matrix = f"features/{features}.npy"
+    again = f"`curriculumnet embed {folder.path}` makes them again."
+    if not folder.file(IMAGES).is_file():
+        raise WorkFolderError(f"{folder.file(IMAGES)} is gone: `curriculumnet ingest` makes it again.")
+    if not folder.file(matrix).is_file():
+        raise FeaturesError(f"{folder.file(matrix)} is gone: {again}")
+    inputs = folder.digests(IMAGES, matrix)
+    embedded = folder.record(f"embed:{features}")
+    if embedded and embedded.inputs.get(IMAGES, inputs[IMAGES]) != inputs[IMAGES]:
+        raise FeaturesError(f"The features {features} are those of an earlier {IMAGES} in {folder.path}: {again}")
+    return inputs
+
+
+def _make(
+    folder: WorkFolder, name: str, settings: dict[str, Any], digest: str, options: Options, quiet: bool
+) -> dict[str, Any]:
+    """Read images and features, order every category, write both tables, and return the figures of the record."""
+    categories = folder.categories
+    images = _read_images(folder, categories)
+    matrix = _open_features(folder, settings["features"])
+    finite, mean = _finite_and_mean(matrix, images.ids)
+    columns, rows = _order(
+        matrix, images, categories, finite, mean if settings["normalise"] else None, settings["method"], options, quiet
+    )
+    metadata = {
+        "method": settings["method"],
+        "settings": json.dumps(settings),
+        "features": settings["features"],
+        "features_digest": digest,
+        "cleanliness": "rank",
+    }
+    folder.write_table(_file(tables.CURRICULUM, name), tables.build(tables.CURRICULUM, columns, metadata))
+    folder.write_table(_file(tables.CATEGORIES, name), tables.build(tables.CATEGORIES, rows))
+    missing = [images.file_names[row] for row in (~finite).nonzero()[0]]
+    empty = [category for category, n in zip(rows["category"], rows["n"], strict=True) if n == 0]
+    if missing:
+        more = ", …" if len(missing) > 3 else ""
+        warn(
+            f"{len(missing):,} images have no finite features and go to the last subset "
+            f"({', '.join(missing[:3])}{more})."
+        )
+    if empty:
+        more = ", …" if len(empty) > 10 else ""
+        warn(
+            f"{len(empty):,} categories have no usable training image and are left out of training "
+            f"({', '.join(empty[:10])}{more})."
+        )
+    return {
+        "images": len(images.ids),
+        "subset_sizes": [sum(sizes) for sizes in zip(*rows["subset_sizes"], strict=True)],
+        "without_features": len(missing),
+        "without_features_names": missing[:_NAMED],
+        "categories": len(categories) - len(empty),
+        "empty_categories": empty,
+    }
+
+
+def _read_images(folder: WorkFolder, categories: list[str]) -> _Images:
+    """Return the usable training images.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    table = tables.read(folder.file(IMAGES), ["image_id", "file_name", "label", "split", "state"])
+    table = table.filter(pc.and_(pc.equal(table["split"], "train"), pc.equal(table["state"], "used")))
+    if not table.num_rows:
+        raise InputError(
+            f"{folder.path} has no usable training image: {IMAGES} says in its column `reason` why each was set aside."
+        )
+    place = {category: index for index, category in enumerate(categories)}
+    labels = [place[label] for label in table["label"].to_pylist()]
+    return _Images(table["image_id"].to_numpy(), table["file_name"].to_pylist(), np.asarray(labels, dtype=np.int64))
+
+
+def _open_features(folder: WorkFolder, features: str) -> NDArray[Any]:
+    """Open the features without reading them.
+
+    Raises
+    ------
+    FeaturesError
+        They are no matrix with a row per image.
+    """
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    path = folder.file(f"features/{features}.npy")
+    try:
+        matrix: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): embed again.") from error
+    images = pq.read_metadata(folder.file(IMAGES)).num_rows
+    if matrix.ndim != 2 or len(matrix) != images or matrix.shape[1] == 0 or matrix.dtype.kind != "f":
+        raise FeaturesError(
+            f"{path} holds {matrix.dtype} of the shape {matrix.shape}, but {IMAGES} has {images:,} rows, and features "
+            "need a row of floats for each: embed again."
+        )
+    return matrix
+
+
+def _finite_and_mean(matrix: NDArray[Any], ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which rows are finite, and the mean of those that are; a block at a time."""
+    import numpy as np
+
+    finite = np.zeros(len(ids), np.bool_)
+    total = np.zeros(matrix.shape[1])
+    for start in range(0, len(ids), _BLOCK_ROWS):
+        rows = matrix[ids[start : start + _BLOCK_ROWS]]
+        good = np.isfinite(rows).all(axis=1)
+        finite[start : start + len(rows)] = good
+        total += rows[good].sum(axis=0, dtype=np.float64)
+    return finite, total / max(1, int(finite.sum()))
+
+
+def _order(
+    matrix: NDArray[Any],
+    images: _Images,
+    categories: list[str],
+    finite: NDArray[np.bool_],
+    mean: NDArray[np.float64] | None,
+    method: str,
+    options: Options,
+    quiet: bool,
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Order the categories one by one; return the columns of the curriculum and those of the categories."""
+    import numpy as np
+    import pyarrow as pa
+
+    n = len(images.ids)
+    subset = np.full(n, options.n_subsets - 1, np.int8)
+    cleanliness = np.zeros(n, np.float32)
+    is_centre = np.zeros(n, np.bool_)
+    own: dict[str, NDArray[np.float32]] = {}
+    rows: dict[str, list[Any]] = {"category": categories, "n": [], "subset_sizes": [], "cutoff": [], "centre": []}
+    sizes = np.bincount(images.category, minlength=len(categories))
+    by_category = np.split(np.argsort(images.category, kind="stable"), np.cumsum(sizes)[:-1])
+    with Progress("designing", n, "images", quiet=quiet) as progress:
+        for category, members in zip(categories, by_category, strict=True):
+            places = members[finite[members]]
+            cutoff = centre = None
+            if len(places):
+                found = _order_category(matrix[images.ids[places]], mean, method, options, category)
+                subset[places] = found.subset
+                cleanliness[places] = found.cleanliness
+                for column, values in found.ordering.columns.items():
+                    own.setdefault(column, np.full(n, np.nan, np.float32))[places] = values
+                cutoff = found.ordering.cutoff
+                if found.ordering.centre is not None:
+                    is_centre[places[found.ordering.centre]] = True
+                    centre = int(images.ids[places[found.ordering.centre]])
+            rows["n"].append(len(members))
+            rows["subset_sizes"].append(np.bincount(subset[members], minlength=options.n_subsets).tolist())
+            rows["cutoff"].append(cutoff)
+            rows["centre"].append(centre)
+            progress.advance(len(members))
+    columns = {"image_id": images.ids, "subset": subset, "cleanliness": cleanliness, "is_centre": is_centre}
+    return columns | {column: pa.array(values, mask=~finite) for column, values in own.items()}, rows
+
+
+def _order_category(
+    features: NDArray[Any], mean: NDArray[np.float64] | None, method: str, options: Options, category: str
+) -> CategoryDesign:
+    """Order one category.
+
+    Raises
+    ------
+    MachineError
+        Its distances do not fit in memory.
+    """
+    from curriculumnet.curriculum.methods import design_category
+
+    try:
+        return design_category(features, mean, method, options)
+    except MemoryError as error:
+        raise MachineError(
+            f"The distances among the {len(features):,} images of category {category!r} do not fit in memory: "
+            "free some, or take a machine with more."
+        ) from error

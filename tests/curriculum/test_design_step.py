@@ -1,0 +1,267 @@
+"""The step through real files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from curriculumnet.curriculum.density import density_peaks
+from curriculumnet.curriculum.step import design
+from curriculumnet.curriculum.subsets import rank_cleanliness, split
+from curriculumnet.errors import FeaturesError, InputError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.work import tables
+from curriculumnet.work.folder import IMAGES, WorkFolder
+
+CATEGORIES = ["ant", "bee", "cat", "empty"]
+
+
+def write_images(folder, labels, splits, states):
+    n = len(labels)
+    columns = {
+        "image_id": np.arange(n),
+        "source": ["crawl"] * n,
+        "file_name": [f"{label}/{i}.jpg" for i, label in enumerate(labels)],
+        "label": list(labels),
+        "split": list(splits),
+        "state": list(states),
+        "reason": ["" if state == "used" else "set aside" for state in states],
+        "label_conflict": [False] * n,
+    }
+    folder.write_table(IMAGES, tables.build(tables.IMAGES, columns))
+    folder.stamp("ingest", {}, {}, [IMAGES], 0.0, categories=CATEGORIES)
+
+
+def write_features(folder, name, matrix):
+    file = f"features/{name}.npy"
+    folder.write_with(file, lambda f: np.save(f, matrix))
+    folder.stamp(f"embed:{name}", folder.digests(IMAGES), {}, [file], 0.0)
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A work folder of 200 images in three of four categories, some of them val or not used."""
+    rng = np.random.default_rng(0)
+    folder = WorkFolder.create(tmp_path / "work")
+    labels = rng.choice(CATEGORIES[:3], 200)
+    splits = rng.choice(["train", "val"], 200, p=[0.9, 0.1])
+    states = rng.choice(["used", "copy"], 200, p=[0.9, 0.1])
+    write_images(folder, labels, splits, states)
+    write_features(folder, "net", rng.normal(1.0, 1.0, (200, 12)).astype(np.float32))
+    return folder
+
+
+def usable(folder):
+    images = tables.read(folder.file(IMAGES)).to_pylist()
+    rows = [row for row in images if row["split"] == "train" and row["state"] == "used"]
+    return np.array([row["image_id"] for row in rows]), np.array([row["label"] for row in rows])
+
+
+def features_of(folder, name="net"):
+    return np.load(folder.file(f"features/{name}.npy"))
+
+
+def test_tables_hold_what_the_pure_functions_say(work, capsys):
+    made = design(work.path)
+    ids, labels = usable(work)
+    table = made.table()
+    assert table["image_id"].to_pylist() == ids.tolist()
+    matrix = features_of(work).astype(np.float64)
+    mean = matrix[ids].mean(axis=0)
+    rows = {row["category"]: row for row in made.categories().to_pylist()}
+    assert list(rows) == CATEGORIES
+    for category in CATEGORIES[:3]:
+        inside = np.flatnonzero(labels == category)
+        peaks = density_peaks(matrix[ids[inside]], mean=mean)
+        subset = split(peaks.distance_to_centre)
+        assert table["subset"].to_numpy()[inside].tolist() == subset.tolist()
+        assert table["density"].to_numpy()[inside].tolist() == peaks.density.tolist()
+        assert table["delta"].to_numpy()[inside] == pytest.approx(peaks.delta, rel=1e-6)
+        assert table["distance_to_centre"].to_numpy()[inside] == pytest.approx(peaks.distance_to_centre, rel=1e-6)
+        cleanliness = rank_cleanliness(peaks.distance_to_centre)
+        assert table["cleanliness"].to_numpy()[inside] == pytest.approx(cleanliness, abs=1e-7)
+        assert np.flatnonzero(table["is_centre"].to_numpy()[inside]).tolist() == [peaks.centre]
+        row = rows[category]
+        assert row["n"] == len(inside)
+        assert row["subset_sizes"] == np.bincount(subset, minlength=3).tolist()
+        assert row["centre"] == ids[inside[peaks.centre]]
+        assert row["cutoff"] == pytest.approx(peaks.cutoff)
+        assert row["noise_rate"] is row["noise_low"] is row["noise_high"] is None
+    assert made.images == len(ids)
+    assert list(made.subset_sizes) == np.bincount(table["subset"].to_numpy(), minlength=3).tolist()
+    assert made.without_features == 0
+
+
+def test_an_empty_category_is_reported(work, capsys):
+    made = design(work.path)
+    assert made.empty_categories == ("empty",)
+    assert made.categories_with_images == 3
+    row = made.categories().to_pylist()[3]
+    assert (row["n"], row["subset_sizes"], row["cutoff"], row["centre"]) == (0, [0, 0, 0], None, None)
+    assert "1 categories have no usable training image and are left out of training (empty)" in capsys.readouterr().err
+
+
+def test_metadata_say_how_it_was_made(work):
+    made = design(work.path, by="density")
+    metadata = {key.decode(): value.decode() for key, value in made.table().schema.metadata.items()}
+    assert {name for name, _ in tables.CURRICULUM.metadata} <= set(metadata)
+    assert metadata["method"] == "density"
+    assert metadata["cleanliness"] == "rank"
+    assert metadata["features"] == "net"
+    assert metadata["features_digest"] == work.digest("features/net.npy")
+    assert json.loads(metadata["settings"])["by"] == "density"
+
+
+def test_images_without_finite_features_go_last_and_touch_nothing_else(work, capsys):
+    ids, _ = usable(work)
+    matrix = features_of(work)
+    bad = ids[[3, 50]]
+    matrix[bad[0]] = np.nan
+    matrix[bad[1], 4] = np.inf
+    matrix[np.setdiff1d(np.arange(200), ids)] = np.nan
+    write_features(work, "holes", matrix)
+    made = design(work.path, features="holes")
+    table = {row["image_id"]: row for row in made.table().to_pylist()}
+    for image in bad:
+        row = table[image]
+        assert (row["subset"], row["cleanliness"], row["is_centre"]) == (2, 0.0, False)
+        assert row["density"] is row["delta"] is row["distance_to_centre"] is None
+    assert all(row["density"] is not None for image, row in table.items() if image not in bad)
+    assert made.without_features == 2
+    names = [tables.read(work.file(IMAGES))["file_name"][int(image)].as_py() for image in bad]
+    assert list(made.without_features_names) == names
+    assert f"2 images have no finite features and go to the last subset ({names[0]}, {names[1]})" in (
+        capsys.readouterr().err
+    )
+    assert sum(made.subset_sizes) == sum(row["n"] for row in made.categories().to_pylist()) == len(ids)
+    keep = np.setdiff1d(ids, bad)
+    rest = WorkFolder.create(work.path.parent / "rest")
+    images = tables.read(work.file(IMAGES)).to_pylist()
+    states = ["used" if row["image_id"] in keep else "broken" for row in images]
+    write_images(rest, [row["label"] for row in images], [row["split"] for row in images], states)
+    write_features(rest, "net", features_of(work))
+    for row in design(rest.path).table().to_pylist():
+        assert row == table[row["image_id"]]
+
+
+def test_a_category_of_images_without_features_has_no_centre(tmp_path, capsys):
+    folder = WorkFolder.create(tmp_path / "work")
+    write_images(folder, ["ant", "bee", "bee"], ["train"] * 3, ["used"] * 3)
+    write_features(folder, "net", np.array([[np.nan], [1.0], [2.0]], np.float32))
+    row = design(folder.path).categories().to_pylist()[0]
+    assert (row["n"], row["subset_sizes"], row["centre"], row["cutoff"]) == (1, [0, 0, 1], None, None)
+
+
+def test_a_second_start_does_nothing_and_says_so(work, capsys):
+    first = design(work.path)
+    written = [path.stat().st_mtime_ns for path in (first.curriculum_path, first.categories_path)]
+    capsys.readouterr()
+    second = design(work.path)
+    assert "Curriculum net is there already" in capsys.readouterr().err
+    assert second == first
+    assert [path.stat().st_mtime_ns for path in (first.curriculum_path, first.categories_path)] == written
+    design(work.path, quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_settings_or_features_are_designed_again(work):
+    three = design(work.path)
+    two = design(work.path, n_subsets=2)
+    assert len(three.subset_sizes) == 3
+    assert len(two.subset_sizes) == 2
+    assert two.table()["subset"].to_numpy().max() == 1
+    write_features(work, "net", features_of(work)[::-1].copy())
+    assert design(work.path, n_subsets=2).subset_sizes != two.subset_sizes
+
+
+def test_a_curriculum_that_was_deleted_is_made_again(work):
+    made = design(work.path)
+    before = made.curriculum_path.read_bytes()
+    made.curriculum_path.unlink()
+    assert design(work.path).curriculum_path.read_bytes() == before
+
+
+def test_curricula_lie_side_by_side_under_their_names(work):
+    write_features(work, "other", features_of(work) ** 2)
+    newest = design(work.path)
+    assert newest.name == "other"
+    chosen = design(work.path, features="net", name="mine", method="random", seed=3)
+    assert work.names("design") == ["other", "mine"]
+    assert chosen.curriculum_path == work.file("curricula/mine.parquet")
+    assert chosen.categories_path == work.file("curricula/categories-mine.parquet")
+    assert chosen.table()["density"].null_count == chosen.images
+    assert newest.table()["density"].null_count == 0
+
+
+def test_float16_features_and_raw_distances(work):
+    write_features(work, "half", features_of(work).astype(np.float16))
+    ids, labels = usable(work)
+    made = design(work.path, features="half", normalise=False, metric="cosine", kernel="gaussian", cutoff_percent=50)
+    inside = np.flatnonzero(labels == "bee")
+    rows = features_of(work, "half")[ids[inside]]
+    peaks = density_peaks(rows, metric="cosine", kernel="gaussian", cutoff_percent=50)
+    assert made.table()["density"].to_numpy()[inside].tolist() == peaks.density.tolist()
+
+
+def test_the_mean_is_taken_block_by_block(work, monkeypatch):
+    whole = design(work.path).table()
+    monkeypatch.setattr("curriculumnet.curriculum.step._BLOCK_ROWS", 7)
+    blocks = design(work.path, name="blocks").table()
+    assert blocks["subset"].to_pylist() == whole["subset"].to_pylist()
+    assert blocks["delta"].to_numpy() == pytest.approx(whole["delta"].to_numpy(), rel=1e-6)
+
+
+def test_a_summary_names_the_subsets(work):
+    line, grid, paths = design(work.path).summary()
+    assert line.startswith("Curriculum net: ")
+    assert [row[0] for row in grid.rows] == ["clean", "noisy", "highly noisy"]
+    assert [row[0] for row in design(work.path, n_subsets=2).summary()[1].rows] == ["0", "1"]
+    assert "curricula/net.parquet" in paths.replace("\\", "/")
+
+
+def test_wrong_use_is_told_apart(work, tmp_path):
+    with pytest.raises(UnknownNameError, match="There is no method 'dense': it must be one of density, random"):
+        design(work.path, method="dense")
+    with pytest.raises(UnknownNameError, match="There is no features 'nte': it must be one of net"):
+        design(work.path, features="nte")
+    with pytest.raises(UsageError, match="cannot name a curriculum"):
+        design(work.path, name="../elsewhere")
+    with pytest.raises(UsageError, match="n_subsets must be a whole number"):
+        design(work.path, n_subsets=0)
+    with pytest.raises(WorkFolderError, match="is no work folder"):
+        design(tmp_path / "nothing")
+
+
+def test_without_features_it_says_what_to_type(tmp_path):
+    folder = WorkFolder.create(tmp_path / "work")
+    write_images(folder, ["ant"], ["train"], ["used"])
+    with pytest.raises(WorkFolderError, match=r"has no features yet: `curriculumnet embed .* --from NETWORK`"):
+        design(folder.path)
+
+
+def test_features_of_other_images_are_refused(work):
+    write_features(work, "short", features_of(work)[:150])
+    with pytest.raises(FeaturesError, match=r"of the shape \(150, 12\), but images.parquet has 200 rows"):
+        design(work.path)
+    write_features(work, "words", np.full((200, 2), "x"))
+    with pytest.raises(FeaturesError, match="need a row of floats for each"):
+        design(work.path)
+    work.file("features/net.npy").write_bytes(b"not a matrix")
+    with pytest.raises(FeaturesError, match=r"cannot be read as a \.npy matrix"):
+        design(work.path, features="net")
+    work.file("features/net.npy").unlink()
+    with pytest.raises(FeaturesError, match=r"net\.npy is gone: `curriculumnet embed"):
+        design(work.path, features="net")
+
+
+def test_features_of_an_earlier_crawl_are_refused(work):
+    write_images(work, ["ant"] * 200, ["train"] * 200, ["used"] * 200)
+    with pytest.raises(FeaturesError, match=r"are those of an earlier images\.parquet"):
+        design(work.path)
+
+
+def test_no_usable_image_is_refused(tmp_path):
+    folder = WorkFolder.create(tmp_path / "work")
+    write_images(folder, ["ant", "bee"], ["train", "val"], ["broken", "used"])
+    write_features(folder, "net", np.ones((2, 2), np.float32))
+    with pytest.raises(InputError, match="has no usable training image"):
+        design(folder.path)
