@@ -1,0 +1,210 @@
+"""Which images make up each batch, as a function of nothing but the seed and the step.
+
+The composition is that of Guo et al. 2018, section 3.3: the clean subset has half of the places of a batch and shares
+them equally among the categories; the noisier subsets share the other half and are gone through in a random order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from curriculumnet.errors import InputError
+
+Places = Literal["half", "equal", "size"]
+
+_ROUNDS = 8
+"""Rounds of the Feistel network; with four, permutations of a handful of images are visibly uneven."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images that share places of a batch.
+
+    Attributes
+    ----------
+    ids : ndarray of int64, shape (n,)
+        The images, sorted by category if the pool is balanced.
+    starts : ndarray of int64, shape (C + 1,), or None
+        Where each category's images begin in `ids`, for the categories that have any; None for a pool that is gone
+        through in a seeded order.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray | None = None
+
+    @classmethod
+    def balanced(cls, ids: np.ndarray, labels: np.ndarray) -> Pool:
+        """Return a pool whose places are shared equally among the categories.
+
+        `labels` has the category's index of each of the `ids`.
+        """
+        order = np.argsort(labels, kind="stable")
+        _, first = np.unique(labels[order], return_index=True)
+        return cls(ids[order], np.append(first, len(ids)).astype(np.int64))
+
+    def draw(self, places: int, seed: int, step: int, key: int) -> np.ndarray:
+        """Return the images on this pool's places in one batch, int64 (places,).
+
+        Parameters
+        ----------
+        places : int
+            How many.
+        seed, step : int
+            The run's seed, and the number of the batch within its stage.
+        key : int
+            Tells pools and stages apart.
+        """
+        if self.starts is None:
+            return self.ids[_walk(np.arange(step * places, (step + 1) * places), len(self.ids), seed, key)]
+        rng = np.random.default_rng((seed, key, step))
+        categories = len(self.starts) - 1
+        everyone = np.repeat(np.arange(categories), places // categories)
+        further = rng.choice(categories, places % categories, replace=False, shuffle=False)
+        chosen = np.concatenate([everyone, further])
+        return self.ids[rng.integers(self.starts[chosen], self.starts[chosen + 1])]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training.
+
+    Attributes
+    ----------
+    subsets : tuple of int
+        The subsets that take part.
+    places : tuple of int
+        How many places of a batch each of them has.
+    weights : tuple of float
+        The weight r of each of them in the loss.
+    first, last : int
+        The stage's steps are first … last - 1.
+    """
+
+    subsets: tuple[int, ...]
+    places: tuple[int, ...]
+    weights: tuple[float, ...]
+    first: int
+    last: int
+
+    def place_weights(self) -> np.ndarray:
+        """Return the weight of each place of a batch, float32 (B,)."""
+        return np.repeat(np.asarray(self.weights, dtype=np.float32), self.places)
+
+    def place_subsets(self) -> np.ndarray:
+        """Return the subset to which each place of a batch belongs, int64 (B,)."""
+        return np.repeat(np.asarray(self.subsets, dtype=np.int64), self.places)
+
+
+@dataclass(frozen=True)
+class CurriculumBatches:
+    """All batches of a training, by number; picklable, and computed in O(B) without the ones before.
+
+    Attributes
+    ----------
+    pools : tuple of Pool
+        One per subset, cleanest first.
+    stages : tuple of Stage
+        In their order.
+    seed : int
+        With the step, decides a batch.
+    """
+
+    pools: tuple[Pool, ...]
+    stages: tuple[Stage, ...]
+    seed: int
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.stages[-1].last
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Return the image ids of a batch, int64 (B,), subset after subset."""
+        index, stage = self.stage(number)
+        drawn = [
+            self.pools[subset].draw(places, self.seed, number - stage.first, key=index * 64 + subset)
+            for subset, places in zip(stage.subsets, stage.places, strict=True)
+            if places
+        ]
+        return np.concatenate(drawn)
+
+    def stage(self, number: int) -> tuple[int, Stage]:
+        """Return the index and the stage to which a batch belongs."""
+        index = next(i for i, stage in enumerate(self.stages) if number < stage.last)
+        return index, self.stages[index]
+
+
+def share_places(batch_size: int, sizes: tuple[int, ...], places: Places) -> tuple[int, ...]:
+    """Share the places of a batch among subsets.
+
+    Parameters
+    ----------
+    batch_size : int
+        B.
+    sizes : tuple of int
+        Images in each subset that takes part, cleanest first; an empty one gets no place.
+    places : {"half", "equal", "size"}
+        Half to the clean one and the other half shared equally; all equally; or in proportion to the sizes.
+
+    Returns
+    -------
+    tuple of int
+        They add up to B; places that cannot be shared evenly go to the cleaner subsets.
+
+    Raises
+    ------
+    InputError
+        The clean subset is empty.
+    """
+    if sizes[0] == 0:
+        raise InputError("The clean subset is empty: there is nothing to begin with; design another curriculum.")
+    present = [index for index, size in enumerate(sizes) if size]
+    if places == "size":
+        shares = np.asarray([sizes[index] for index in present], dtype=float)
+    elif places == "equal" or len(present) == 1:
+        shares = np.ones(len(present))
+    else:
+        shares = np.asarray([len(present) - 1.0] + [1.0] * (len(present) - 1))
+    exact = batch_size * shares / shares.sum()
+    whole = np.floor(exact + 1e-9).astype(int)
+    whole[: batch_size - int(whole.sum())] += 1
+    given = [0] * len(sizes)
+    for index, count in zip(present, whole, strict=True):
+        given[index] = int(count)
+    return tuple(given)
+
+
+def _walk(positions: np.ndarray, n: int, seed: int, key: int) -> np.ndarray:
+    """Return where a walk through 0 … n-1 is at each position: every index once in a pass, a new order each pass.
+
+    The order is a bijection computed by index: a Feistel network over the next power of four, walked along its cycles
+    until it is back below n (Black & Rogaway 2002). So no permutation is ever stored.
+    """
+    passes, index = positions // n, (positions % n).astype(np.uint64)
+    half = np.uint64(max(1, (int(n - 1).bit_length() + 1) // 2))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    round_keys = np.empty((_ROUNDS, len(positions)), dtype=np.uint64)
+    for number in np.unique(passes):
+        here = passes == number
+        keys = np.random.SeedSequence((seed, key, int(number))).generate_state(_ROUNDS, np.uint64)
+        round_keys[:, here] = keys[:, None]
+    out = _feistel(index, round_keys, half, mask)
+    while (outside := out >= n).any():
+        out[outside] = _feistel(out[outside], round_keys[:, outside], half, mask)
+    return out.astype(np.int64)
+
+
+def _feistel(values: np.ndarray, round_keys: np.ndarray, half: np.uint64, mask: np.uint64) -> np.ndarray:
+    left, right = values >> half, values & mask
+    for key in round_keys:
+        left, right = right, left ^ (_mix(right ^ key) & mask)
+    return (left << half) | right
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """Mix 64-bit values (the finaliser of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,69 @@
+"""Checkpoints: everything that a training needs to go on, in one file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from curriculumnet.work.folder import WorkFolder
+
+_KEEP = 1
+
+
+def save(folder: WorkFolder, run: str, step: int, state: dict[str, Any]) -> None:
+    """Write a checkpoint and delete the older ones.
+
+    Parameters
+    ----------
+    folder : WorkFolder
+    run : str
+        The run's name.
+    step : int
+        How many steps have been taken.
+    state : dict
+        What must survive a restart; tensors and plain values.
+
+    Raises
+    ------
+    MachineError
+        The disk is full.
+    """
+    import torch
+
+    # Serialised in memory first: torch turns a full disk into an error that no longer says so.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    folder.write_with(_name(run, step), lambda file: _copy(buffer, file))
+    for _, old in _found(folder, run)[:-_KEEP]:
+        folder.file(old).unlink(missing_ok=True)
+
+
+def load(folder: WorkFolder, run: str, key: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the newest checkpoint of a run if it was written with the same `key` (inputs and settings), else None."""
+    import torch
+
+    for _, name in reversed(_found(folder, run)):
+        state: dict[str, Any] = torch.load(folder.file(name), map_location="cpu", weights_only=True)
+        if state["key"] == key:
+            return state
+    return None
+
+
+def delete(folder: WorkFolder, run: str) -> None:
+    """Delete a run's checkpoints."""
+    for _, name in _found(folder, run):
+        folder.file(name).unlink(missing_ok=True)
+
+
+def _name(run: str, step: int) -> str:
+    return f"runs/{run}/checkpoints/step-{step:08d}.pt"
+
+
+def _found(folder: WorkFolder, run: str) -> list[tuple[int, str]]:
+    paths = sorted(folder.file(f"runs/{run}/checkpoints").glob("step-*.pt"))
+    steps = [int(path.stem.removeprefix("step-")) for path in paths]
+    return [(step, _name(run, step)) for step in steps]
+
+
+def _copy(buffer: io.BytesIO, file: Any) -> None:
+    file.write(buffer.getbuffer())

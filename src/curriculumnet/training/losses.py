@@ -1,0 +1,44 @@
+"""The loss of a batch whose places have weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def weighted_cross_entropy(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    weight_norm: bool = False,
+    label_smoothing: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss of a batch and each image's own.
+
+    The gradient is the sum over subsets t of r_t times the gradients of its images, divided by the batch size
+    (Guo et al. 2018, section 3.3): L = Σ_i r_i ℓ_i / B.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, C)
+    targets : Tensor of int64, shape (B,)
+    weights : Tensor, shape (B,)
+        r of the subset to which each place belongs.
+    weight_norm : bool
+        Divide by Σ r instead of B.
+    label_smoothing : float
+        Share of each target spread evenly over the categories (Szegedy et al. 2016).
+
+    Returns
+    -------
+    loss : Tensor, scalar
+    losses : Tensor, shape (B,), without weights and detached
+    """
+    from torch.nn.functional import cross_entropy
+
+    losses = cross_entropy(logits.float(), targets, reduction="none", label_smoothing=label_smoothing)
+    divisor = weights.sum() if weight_norm else float(len(targets))
+    return (weights * losses).sum() / divisor, losses.detach()

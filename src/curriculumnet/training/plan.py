@@ -1,0 +1,91 @@
+"""From a recipe and a curriculum to the batches of a training: which images, in which stages, with which weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from curriculumnet.errors import UsageError
+from curriculumnet.training.batches import CurriculumBatches, Pool, Stage, share_places
+from curriculumnet.training.recipes import Recipe
+from curriculumnet.training.schedules import split
+
+_STAGE_SHARES = {1: (1.0,), 2: (0.4, 0.6), 3: (0.3, 0.3, 0.4)}
+"""Lengths of one, two, three stages as shares; with more, all are equal."""
+
+
+def plan(
+    recipe: Recipe, ids: np.ndarray, subsets: np.ndarray | None, targets: np.ndarray, settings: dict[str, Any]
+) -> CurriculumBatches:
+    """Return the batches of a training.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    ids : ndarray of int64, shape (n,)
+        All usable training images.
+    subsets : ndarray of int, shape (n,), or None
+        The subset of each of them, -1 where the curriculum does not know it; None for a recipe without curriculum.
+    targets : ndarray of int64, shape (number of images,)
+        The category's index of each image id.
+    settings : dict
+        `train`'s arguments: epochs, batch_size, places, noisy_share, subset_weights, stage_shares, stage_schedule and
+        seed.
+
+    Returns
+    -------
+    CurriculumBatches
+
+    Raises
+    ------
+    InputError
+        The clean subset is empty.
+    UsageError
+        Not as many shares as stages, or fewer weights than subsets.
+    """
+    members = _members(recipe, ids, subsets, settings)
+    stages = _stages(recipe, tuple(len(found) for found in members), len(ids), settings)
+    balanced = [
+        recipe.balance == "all" or (recipe.balance == "clean" and subset == 0) for subset in range(len(members))
+    ]
+    pools = [
+        Pool.balanced(found, targets[found]) if even else Pool(found)
+        for found, even in zip(members, balanced, strict=True)
+    ]
+    return CurriculumBatches(tuple(pools), stages, settings["seed"])
+
+
+def _members(recipe: Recipe, ids: np.ndarray, subsets: np.ndarray | None, settings: dict[str, Any]) -> list[np.ndarray]:
+    """Return the images of each subset that takes part, cleanest first."""
+    if subsets is None:
+        return [ids]
+    n_subsets = int(subsets.max()) + 1
+    taking_part = recipe.taking_part(n_subsets)
+    members = [ids[subsets == subset] for subset in range(taking_part)]
+    if settings["noisy_share"] < 1 and taking_part == n_subsets > 1:
+        order = np.random.default_rng((settings["seed"], 0)).permutation(members[-1])
+        members[-1] = np.sort(order[: round(settings["noisy_share"] * len(order))])
+    return members
+
+
+def _stages(recipe: Recipe, sizes: tuple[int, ...], n: int, settings: dict[str, Any]) -> tuple[Stage, ...]:
+    count = len(sizes) if recipe.staged else 1
+    shares = tuple(settings["stage_shares"]) or _STAGE_SHARES.get(count, (1.0,) * count)
+    if len(shares) != count:
+        raise UsageError(f"--stage-shares has {len(shares)} values, but this training has {count} stages.")
+    weights = tuple(settings["subset_weights"]) or (1.0, *(0.5,) * (len(sizes) - 1))
+    if len(weights) < len(sizes):
+        raise UsageError(f"--subset-weights has {len(weights)} values, but {len(sizes)} subsets take part.")
+    steps = math.ceil(settings["epochs"] * n / settings["batch_size"])
+    if settings["stage_schedule"] == "restart":
+        spans = [(index * steps, (index + 1) * steps) for index in range(count)]
+    else:
+        spans = split(steps, shares)
+    stages = []
+    for index, (first, last) in enumerate(spans):
+        subsets = tuple(range(index + 1)) if recipe.staged else tuple(range(len(sizes)))
+        places = share_places(settings["batch_size"], sizes[: len(subsets)], settings["places"])
+        stages.append(Stage(subsets, places, weights[: len(subsets)], first, last))
+    return tuple(stage for stage in stages if stage.last > stage.first)

@@ -1,0 +1,14 @@
+"""Model-C: clean images first, then the noisy ones as well."""
+
+from curriculumnet.training.recipes.recipe import Recipe
+
+MODEL_C = Recipe(
+    description="two stages: clean, then + noisy",
+    source="Guo et al., CurriculumNet, ECCV 2018, section 4.2",
+    command="curriculumnet train WORK --recipe model-c",
+    expected="not measured yet",
+    uses_curriculum=True,
+    subsets=2,
+    staged=True,
+    balance="clean",
+)

@@ -1,0 +1,14 @@
+"""Model-D: the whole curriculum, from clean to highly noisy."""
+
+from curriculumnet.training.recipes.recipe import Recipe
+
+MODEL_D = Recipe(
+    description="three stages: clean, + noisy, + highly noisy",
+    source="Guo et al., CurriculumNet, ECCV 2018, section 4.2",
+    command="curriculumnet train WORK --recipe model-d",
+    expected="not measured yet",
+    uses_curriculum=True,
+    subsets=None,
+    staged=True,
+    balance="clean",
+)

@@ -1,0 +1,567 @@
+"""The step `train`: from images and a curriculum to a run."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from curriculumnet import console
+from curriculumnet.errors import InputError, UsageError
+from curriculumnet.training.recipes import Recipe, find
+from curriculumnet.work import tables
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from curriculumnet.images.loader import Pictures
+    from curriculumnet.networks.create import Preprocessing
+    from curriculumnet.training.loop import Measures, State
+
+_CHECKPOINT_SECONDS = 60.0
+_CURVE_POINTS = 20
+_CURVE_IMAGES = 2000
+_CURVE_COST = 0.1
+"""What the curves may cost, as a share of the training; a training step costs three times a forward pass."""
+_ROWS = 200
+_SMALL_IMAGE = 64
+_PACE_STEPS = (2, 6)
+"""The steps over which the pace is measured; the first ones are slower."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `train` has made.
+
+    Attributes
+    ----------
+    run : str
+        The run's name.
+    folder : Path
+        ``runs/NAME`` in the work folder.
+    model : Path
+        The model folder.
+    steps : int
+        Optimiser steps.
+    seconds : float
+        How long it took.
+    up_to_date : bool
+        Whether it had been trained before, with the same settings.
+    """
+
+    run: str
+    folder: Path
+    model: Path
+    steps: int
+    seconds: float
+    up_to_date: bool
+
+    def table(self) -> pa.Table:
+        """Return the history (`work.tables.HISTORY`)."""
+        return tables.read(self.folder / "history.parquet")
+
+    def summary(self) -> list[str | console.Grid]:
+        """Return what a terminal shows."""
+        took = console.duration(self.seconds)
+        return [f"{self.run}: {self.steps:,} steps in {took}; the model is in {self.model}"]
+
+
+def train(
+    work: str | os.PathLike[str],
+    *,
+    recipe: str,
+    name: str | None = None,
+    curriculum: str | None = None,
+    model: str = "resnet18",
+    image_size: int | None = None,
+    pretrained: bool = False,
+    small_stem: bool | None = None,
+    epochs: float | None = None,
+    batch_size: int = 256,
+    optimizer: Literal["sgd", "adamw"] = "sgd",
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    momentum: float = 0.9,
+    warmup_share: float = 0.05,
+    label_smoothing: float = 0.0,
+    ema_decay: float = 0.998,
+    places: Literal["half", "equal", "size"] = "half",
+    noisy_share: float = 1.0,
+    subset_weights: tuple[float, ...] = (),
+    weight_norm: bool = False,
+    stage_shares: tuple[float, ...] = (),
+    stage_schedule: Literal["one", "restart"] = "one",
+    crop_scale: tuple[float, float] = (0.25, 1.0),
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3),
+    mirror: bool = True,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Training:
+    """Train a network by a recipe.
+
+    The recipes are those of Guo et al. 2018: ``model-a`` (all images at once), ``model-b`` (the clean subset only),
+    ``model-c`` (clean, then noisy as well), ``model-d`` (the whole curriculum in three stages), and the control
+    ``model-a-balanced``. All take the same number of steps, so that they can be compared.
+
+    Parameters
+    ----------
+    work : path-like
+        The work folder.
+    recipe : str
+        model-a, model-a-balanced, model-b, model-c or model-d.
+    name : str, optional
+        The run's name; the recipe's unless given.
+    curriculum : str, optional
+        The curriculum to follow; the newest unless given.
+    model : str
+        The network, by its timm name.
+    image_size : int, optional
+        Height and width of the input in pixels.
+        Unless given, 224, or the largest multiple of 32 not above the pictures' median short side, at least 32.
+    pretrained : bool
+        Begin with weights trained elsewhere; they may be downloaded.
+    small_stem : bool, optional
+        First convolution for small pictures; on up to 64 px.
+    epochs : float, optional
+        Passes over all usable training images; 30, or 10 if pretrained.
+    batch_size : int
+        Images per step.
+    optimizer : {"sgd", "adamw"}
+        SGD with Nesterov momentum, or AdamW.
+    learning_rate : float, optional
+        The highest learning rate.
+        Unless given, 0.1 · B/256 with SGD (a tenth if pretrained), 0.001 · B/256 with AdamW (a fifth if pretrained).
+    weight_decay : float, optional
+        Decay of weights; 0.0005 with SGD, 0.05 with AdamW.
+    momentum : float
+        Momentum of SGD.
+    warmup_share : float
+        Share of the steps over which the rate rises.
+    label_smoothing : float
+        Share of each target spread over all categories.
+    ema_decay : float
+        Decay of the weights' moving average; 0 for none.
+    places : {"half", "equal", "size"}
+        How subsets share a batch.
+    noisy_share : float
+        Share of the last subset that takes part.
+    subset_weights : tuple of float
+        Weight of each subset in the loss; 1, then 0.5.
+    weight_norm : bool
+        Divide the loss by the weights' sum, not the batch size.
+    stage_shares : tuple of float
+        Length of each stage; 30, 30, 40 per cent for three.
+    stage_schedule : {"one", "restart"}
+        One schedule over all stages, or a full one in each.
+    crop_scale : tuple of float
+        Least and greatest area of the random crop.
+    crop_ratio : tuple of float
+        Least and greatest aspect ratio of the random crop.
+    mirror : bool
+        Mirror half of the pictures.
+    precision : {"auto", "float32", "bfloat16"}
+        Arithmetic; auto is bfloat16 where the machine has it.
+    seed : int
+        The same seed gives the same batches and views.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    workers : int, optional
+        Processes that decode; as many as cores, at most 8.
+    quiet : bool
+        Show warnings and errors only.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    UnknownNameError
+        No such recipe, network or curriculum.
+    WorkFolderError
+        No work folder, or no curriculum where the recipe needs one.
+    InputError
+        The clean subset is empty.
+    MachineError
+        No such device, or the disk is full.
+
+    Examples
+    --------
+    curriculumnet train crawl-work --recipe model-d --epochs 60
+    """
+    watch = Stopwatch()
+    how = find(recipe)
+    run = name or recipe
+    folder = WorkFolder.open(work)
+    with folder.lock(lambda message: console.say(message, quiet=quiet)):
+        inputs = folder.digests(IMAGES)
+        if how.uses_curriculum:
+            hint = f"`curriculumnet design {folder.path}` makes one."
+            curriculum = folder.find("design", curriculum, "curriculum", hint)
+            inputs |= folder.digests(f"curricula/{curriculum}.parquet")
+        images = tables.read(folder.file(IMAGES))
+        size = image_size or _default_image_size(images)
+        settings: dict[str, Any] = {
+            "recipe": recipe,
+            "curriculum": curriculum if how.uses_curriculum else None,
+            "model": model,
+            "image_size": size,
+            "pretrained": pretrained,
+            "small_stem": _default_small_stem(model, size, pretrained) if small_stem is None else small_stem,
+            "epochs": epochs if epochs is not None else (10 if pretrained else 30),
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+            "learning_rate": learning_rate or _default_rate(optimizer, pretrained) * batch_size / 256,
+            "weight_decay": weight_decay if weight_decay is not None else {"sgd": 5e-4, "adamw": 0.05}[optimizer],
+            "momentum": momentum,
+            "warmup_share": warmup_share,
+            "label_smoothing": label_smoothing,
+            "ema_decay": ema_decay,
+            "places": places,
+            "noisy_share": noisy_share,
+            "subset_weights": list(subset_weights),
+            "weight_norm": weight_norm,
+            "stage_shares": list(stage_shares),
+            "stage_schedule": stage_schedule,
+            "crop_scale": list(crop_scale),
+            "crop_ratio": list(crop_ratio),
+            "mirror": mirror,
+            "precision": precision,
+            "seed": seed,
+        }
+        _check(settings)
+        record = folder.finished(f"train:{run}", inputs, settings)
+        if record:
+            console.say(f"Run {run} is up to date; nothing to do.", quiet=quiet)
+            return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=True)
+        return _train(folder, run, how, settings, inputs, images, device, workers, watch, quiet)
+
+
+def _train(
+    folder: WorkFolder,
+    run: str,
+    recipe: Recipe,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    images: pa.Table,
+    device: str,
+    workers: int | None,
+    watch: Stopwatch,
+    quiet: bool,
+) -> Training:
+    import torch
+    from timm.optim import create_optimizer_v2
+    from timm.utils import ModelEmaV3
+
+    from curriculumnet.images.loader import Pictures, load, worker_count
+    from curriculumnet.images.views import TrainingView
+    from curriculumnet.networks import create as networks
+    from curriculumnet.networks import folder as model_folder
+    from curriculumnet.networks.device import native_precision, resolve_device
+    from curriculumnet.networks.weights import origin
+    from curriculumnet.training import checkpoints
+    from curriculumnet.training.curves import curves
+    from curriculumnet.training.loop import State, fit
+    from curriculumnet.training.plan import plan
+    from curriculumnet.training.schedules import warmup_cosine
+
+    where = resolve_device(device)
+    precision = native_precision(where) if settings["precision"] == "auto" else getattr(torch, settings["precision"])
+    categories = folder.categories
+    targets = _targets(images, categories)
+    batches = plan(recipe, *_training_images(folder, recipe, settings, images), targets, settings)
+    for subset in (s for s, pool in enumerate(batches.pools) if not len(pool.ids)):
+        console.warn(f"Subset {subset} of {settings['curriculum']} is empty: its places go to the cleaner ones.")
+    if settings["pretrained"]:
+        console.say(f"Weights of {settings['model']}: {origin(settings['model'])}.", quiet=quiet)
+    torch.manual_seed(settings["seed"])
+    network = networks.create(
+        settings["model"],
+        len(categories),
+        image_size=settings["image_size"],
+        pretrained=settings["pretrained"],
+        small_stem=settings["small_stem"],
+    )
+    network = model_folder.placed(network, where)
+    preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
+    state = State(
+        network,
+        ModelEmaV3(network, decay=settings["ema_decay"], use_warmup=True) if settings["ema_decay"] else None,
+        create_optimizer_v2(
+            network,
+            opt=settings["optimizer"],
+            lr=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            momentum=settings["momentum"],
+        ),
+    )
+    key = {"settings": settings, "inputs": inputs, "images": inputs[IMAGES]}
+    resumed = checkpoints.load(folder, run, key)
+    if resumed:
+        state.restore(resumed["state"])
+        console.say(f"Run {run}: going on from step {state.step:,} of {len(batches):,}.", quiet=quiet)
+    else:
+        checkpoints.delete(folder, run)
+    stages = [asdict(stage) for stage in batches.stages]
+    folder.write_json(f"runs/{run}/settings.json", settings | {"stages": stages})
+
+    sources = {key: source["root"] for key, source in folder.project["sources"].items()}
+    pictures = Pictures(images, sources)
+    view = TrainingView(
+        settings["image_size"],
+        preprocessing.interpolation,
+        tuple(settings["crop_scale"]),
+        tuple(settings["crop_ratio"]),
+        settings["mirror"],
+    )
+    count = worker_count(workers)
+    schedule = batches.stages if settings["stage_schedule"] == "restart" else None
+
+    def rate(step: int) -> float:
+        first, last = 0, len(batches)
+        if schedule is not None:
+            _, stage = batches.stage(step)
+            first, last = stage.first, stage.last
+        warmup = math.ceil(settings["warmup_share"] * (last - first))
+        return float(settings["learning_rate"]) * warmup_cosine(step - first, last - first, warmup)
+
+    def to_input(views: torch.Tensor) -> torch.Tensor:
+        return networks.normalise(views, preprocessing, where)
+
+    held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
+    clean_val = "val" in sources
+    log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step)
+    with console.Progress(f"training {run}", len(batches), "steps", done=state.step, quiet=quiet) as progress, log:
+        measures = _measures(
+            len(batches),
+            _curves_every(len(batches), settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())),
+            curves(held_out, to_input, precision),
+            "val_top1_error" if clean_val else None,
+            lambda now: checkpoints.save(folder, run, now.step, {"key": key, "state": now.dump()}),
+            log.add,
+            _Pace(progress, len(batches) - state.step, run, quiet).step,
+        )
+        if state.step < len(batches):
+            fit(
+                state,
+                batches,
+                load(pictures, batches, view, workers=count, seed=settings["seed"], first=state.step),
+                targets,
+                to_input,
+                rate,
+                measures,
+                precision=precision,
+                weight_norm=settings["weight_norm"],
+                label_smoothing=settings["label_smoothing"],
+            )
+
+    kept = state.measured()
+    if state.best is not None:
+        kept.load_state_dict(state.best[1])
+    seconds = watch.seconds + (resumed["seconds"] if resumed and "seconds" in resumed else 0.0)
+    files = model_folder.save(
+        kept,
+        model=settings["model"],
+        categories=categories,
+        preprocessing=preprocessing,
+        small_stem=settings["small_stem"],
+        training=settings,
+    )
+    for name, data in files.items():
+        folder.write_bytes(f"runs/{run}/model/{name}", data)
+    folder.write_table(f"runs/{run}/history.parquet", _history(state))
+    written = ["settings.json", "history.parquet", *(f"model/{name}" for name in files)]
+    folder.stamp(
+        f"train:{run}",
+        inputs,
+        settings,
+        [f"runs/{run}/{name}" for name in written],
+        seconds,
+        {"steps": len(batches), "device": str(where), "precision": str(precision).removeprefix("torch.")},
+    )
+    return _result(folder, run, len(batches), seconds, up_to_date=False)
+
+
+def _result(folder: WorkFolder, run: str, steps: int, seconds: float, *, up_to_date: bool) -> Training:
+    home = folder.file(f"runs/{run}")
+    return Training(run, home, home / "model", steps, seconds, up_to_date)
+
+
+def _default_image_size(images: pa.Table) -> int:
+    import numpy as np
+
+    used = images.filter(_mask(images, "train"))
+    if used.num_rows == 0:
+        raise InputError("No usable training image is in the table of images: the account says why.")
+    short = float(np.median(np.minimum(used["width"].to_numpy(), used["height"].to_numpy())))
+    return 224 if short >= 224 else max(32, int(short) // 32 * 32)
+
+
+def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
+    """Whether a first layer for small pictures is used: on small pictures, by networks that can have one."""
+    if pretrained or image_size > _SMALL_IMAGE:
+        return False
+    from curriculumnet.networks.create import small_stem_suits
+
+    return small_stem_suits(model, image_size)
+
+
+def _default_rate(optimizer: str, pretrained: bool) -> float:
+    rate = {"sgd": 0.1, "adamw": 1e-3}[optimizer]
+    return rate * {"sgd": 0.1, "adamw": 0.2}[optimizer] if pretrained else rate
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Refuse settings that cannot be meant, in one sentence."""
+    positive = ("image_size", "epochs", "batch_size", "learning_rate")
+    for name in positive:
+        if settings[name] <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} is {settings[name]}: it must be above 0.")
+    if not 0 <= settings["noisy_share"] <= 1:
+        raise UsageError(f"--noisy-share is {settings['noisy_share']}: it must lie between 0 and 1.")
+    if not 0 <= settings["ema_decay"] < 1:
+        raise UsageError(f"--ema-decay is {settings['ema_decay']}: it must be at least 0 and below 1.")
+    low, high = settings["crop_scale"]
+    if not 0 < low <= high <= 1:
+        raise UsageError(f"--crop-scale is {low} {high}: it must be two rising numbers above 0, at most 1.")
+    if any(share <= 0 for share in settings["stage_shares"]):
+        raise UsageError(f"--stage-shares is {settings['stage_shares']}: every share must be above 0.")
+
+
+def _mask(images: pa.Table, split: str) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.and_(pc.equal(images["state"], "used"), pc.equal(images["split"], split))
+
+
+def _targets(images: pa.Table, categories: list[str]) -> np.ndarray:
+    """Return the index of each image's category, int64; -1 for a label that is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(images["label"], value_set=pa.array(categories))
+    return pc.fill_null(found, -1).to_numpy().astype("int64")
+
+
+def _training_images(
+    folder: WorkFolder, recipe: Recipe, settings: dict[str, Any], images: pa.Table
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the usable training images and, where the recipe reads a curriculum, the subset of each."""
+    import numpy as np
+
+    ids = images.filter(_mask(images, "train"))["image_id"].to_numpy()
+    if not recipe.uses_curriculum:
+        return ids, None
+    table = tables.read(folder.file(f"curricula/{settings['curriculum']}.parquet"), ["image_id", "subset"])
+    subsets = np.full(images.num_rows, -1, dtype=np.int64)
+    subsets[table["image_id"].to_numpy()] = table["subset"].to_numpy()
+    return ids, subsets[ids]
+
+
+def _held_out(
+    images: pa.Table, pictures: Pictures, preprocessing: Preprocessing, targets: np.ndarray, workers: int, seed: int
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return views and targets of a seeded sample of each held-out split, decoded once."""
+    import numpy as np
+    import torch
+
+    from curriculumnet.images.loader import even_batches, load
+    from curriculumnet.images.views import CentreView
+
+    view = CentreView(preprocessing.image_size, preprocessing.interpolation, preprocessing.crop_pct)
+    decoded = {}
+    for split in ("val", "test"):
+        ids = images.filter(_mask(images, split))["image_id"].to_numpy()
+        if len(ids):
+            ids = np.sort(np.random.default_rng(seed).permutation(ids)[:_CURVE_IMAGES])
+            views = [shown for _, shown in load(pictures, even_batches(ids, 64), view, workers=workers)]
+            decoded[split] = torch.cat(views), torch.from_numpy(targets[ids])
+    return decoded
+
+
+def _curves_every(steps: int, batch_size: int, held_out: int) -> int:
+    """Return the steps between two points of the curves: few enough that they cost about a tenth of the training."""
+    affordable = _CURVE_COST * 3 * steps * batch_size / max(1, held_out)
+    return max(1, math.ceil(steps / min(_CURVE_POINTS, max(1.0, affordable))))
+
+
+def _measures(
+    steps: int,
+    curves_every: int,
+    curves: Callable[[torch.nn.Module], dict[str, float]],
+    choose_by: str | None,
+    save: Callable[[State], None],
+    told: Callable[[tuple[int, int, str, float]], None],
+    advance: Callable[[], None],
+) -> Measures:
+    from curriculumnet.training.loop import Measures
+
+    return Measures(
+        every=max(1, steps // _ROWS),
+        curves=curves,
+        curves_every=curves_every,
+        choose_by=choose_by,
+        save=save,
+        save_seconds=_CHECKPOINT_SECONDS,
+        told=told,
+        advance=advance,
+    )
+
+
+def _history(state: State) -> pa.Table:
+    step, stage, metric, value = (list(column) for column in zip(*state.history, strict=True))
+    return tables.build(tables.HISTORY, {"step": step, "stage": stage, "metric": metric, "value": value})
+
+
+class _Pace:
+    """Measures the first steps and says how long the training will take."""
+
+    def __init__(self, progress: console.Progress, steps: int, run: str, quiet: bool) -> None:
+        self._progress, self._steps, self._run, self._quiet = progress, steps, run, quiet
+        self._taken, self._mark = 0, time.perf_counter()
+
+    def step(self) -> None:
+        self._progress.advance()
+        self._taken += 1
+        first, last = _PACE_STEPS
+        if self._taken == first:
+            self._mark = time.perf_counter()
+        if self._taken == last and self._steps > 2 * last:
+            seconds = (time.perf_counter() - self._mark) / (last - first) * (self._steps - last)
+            message = f"Training {self._run} takes about {console.duration(seconds)} on this machine."
+            if seconds > 3600:
+                message += (
+                    " Shorter: a smaller --image-size (half the size is a quarter of the time), fewer --epochs, "
+                    "a smaller --model such as resnet10t, or --device cuda."
+                )
+            console.say(message, quiet=self._quiet)
+
+
+class _TensorBoard:
+    """The history as TensorBoard reads it."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._folder, self._step = folder, step
+
+    def __enter__(self) -> _TensorBoard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder), purge_step=self._step or None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, row: tuple[int, int, str, float]) -> None:
+        step, _, metric, value = row
+        self._writer.add_scalar(metric, value, step)

@@ -1,0 +1,186 @@
+"""Batches: their composition, balance and order are functions of the seed and the step."""
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from curriculumnet.errors import InputError, UsageError
+from curriculumnet.training.batches import Pool, share_places
+from curriculumnet.training.plan import plan
+from curriculumnet.training.recipes import RECIPES
+
+SETTINGS = {
+    "epochs": 3,
+    "batch_size": 16,
+    "places": "half",
+    "noisy_share": 1.0,
+    "subset_weights": (),
+    "stage_shares": (),
+    "stage_schedule": "one",
+    "seed": 0,
+}
+
+
+def made(recipe="model-d", n=90, categories=5, n_subsets=3, **changes):
+    """Batches over n images whose category is id % categories and whose subset is id % n_subsets."""
+    ids = np.arange(n)
+    subsets = ids % n_subsets if RECIPES[recipe].uses_curriculum else None
+    return plan(RECIPES[recipe], ids, subsets, ids % categories, SETTINGS | changes)
+
+
+@given(n=st.integers(1, 300), places=st.integers(1, 40), seed=st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_a_pool_in_seeded_order_shows_every_image_once_before_any_twice(n, places, seed):
+    pool = Pool(np.arange(n) * 10)
+    drawn = np.concatenate([pool.draw(places, seed, step, key=3) for step in range(-(-2 * n // places))])
+    for first in (0, n):
+        assert sorted(drawn[first : first + n]) == list(range(0, 10 * n, 10))
+
+
+def test_a_pool_has_a_new_order_in_each_pass_and_for_each_key():
+    pool = Pool(np.arange(50))
+    passes = [tuple(pool.draw(50, 0, step, key=0)) for step in range(3)]
+    assert len({*passes, tuple(pool.draw(50, 0, 0, key=1)), tuple(pool.draw(50, 1, 0, key=0))}) == 5
+
+
+def test_every_image_is_equally_likely_at_every_place():
+    pool = Pool(np.arange(6))
+    seen = np.zeros((6, 6))
+    for step in range(3000):
+        seen[np.arange(6), pool.draw(6, 7, step, key=0)] += 1
+    assert chisquare(seen.ravel(), ddof=10).pvalue > 1e-4
+
+
+@given(
+    sizes=st.lists(st.integers(0, 1000), min_size=1, max_size=5).filter(lambda s: s[0] > 0),
+    batch_size=st.integers(1, 512),
+    places=st.sampled_from(["half", "equal", "size"]),
+)
+def test_shares_add_up_and_odd_places_go_to_the_cleaner(sizes, batch_size, places):
+    shared = share_places(batch_size, tuple(sizes), places)
+    assert sum(shared) == batch_size
+    assert all(count == 0 for count, size in zip(shared, sizes, strict=True) if size == 0)
+    present = [count for count, size in zip(shared, sizes, strict=True) if size]
+    if places == "equal":
+        assert present == sorted(present, reverse=True)
+        assert present[0] - present[-1] <= 1
+    if places == "half" and len(present) > 1:
+        assert present[0] in (batch_size // 2, -(-batch_size // 2), batch_size // 2 + 1)
+
+
+def test_the_authors_batch_is_half_clean_and_a_quarter_of_each_other_subset():
+    assert share_places(256, (5000, 3000, 1500), "half") == (128, 64, 64)
+    assert share_places(255, (5000, 3000, 1500), "half") == (128, 64, 63)
+    assert share_places(256, (5000, 0, 1500), "half") == (128, 0, 128)
+    assert share_places(256, (5000,), "half") == (256,)
+
+
+def test_an_empty_clean_subset_is_an_error():
+    with pytest.raises(InputError, match="clean subset is empty"):
+        share_places(256, (0, 10, 10), "half")
+
+
+@pytest.mark.parametrize(("recipe", "n_stages"), [("model-a", 1), ("model-b", 1), ("model-c", 2), ("model-d", 3)])
+def test_stages_follow_the_recipe_and_all_recipes_are_equally_long(recipe, n_stages):
+    batches = made(recipe)
+    assert len(batches.stages) == n_stages
+    assert len(batches) == -(-3 * 90 // 16)
+    assert batches.stages[-1].weights == (1.0, 0.5, 0.5)[: len(batches.stages[-1].subsets)]
+
+
+def test_only_the_subsets_of_the_stage_take_part():
+    batches = made("model-d", epochs=20)
+    for number in range(len(batches)):
+        _, stage = batches.stage(number)
+        found = Counter(int(image) % 3 for image in batches[number])
+        assert found == Counter(dict(zip(stage.subsets, stage.places, strict=True)))
+
+
+def test_clean_places_are_shared_equally_among_categories():
+    batches = made("model-b", n=3000, categories=7, batch_size=24, epochs=40)
+    counts = np.zeros(7)
+    for number in range(len(batches)):
+        found = np.bincount(batches[number] % 7, minlength=7)
+        assert found.min() >= 3
+        assert found.max() <= 4
+        counts += found
+    assert chisquare(counts).pvalue > 1e-4
+
+
+def test_images_of_a_category_are_drawn_uniformly_on_clean_places():
+    batches = made("model-b", n=300, categories=5, batch_size=50, epochs=100)
+    counts = np.bincount(np.concatenate([batches[number] for number in range(len(batches))]), minlength=300)
+    for category in range(5):
+        ids = np.arange(0, 300, 3)
+        assert chisquare(counts[ids[ids % 5 == category]]).pvalue > 1e-4
+    assert counts[np.arange(300) % 3 != 0].sum() == 0
+
+
+def test_a_batch_may_have_fewer_places_than_there_are_categories():
+    batches = made("model-b", n=3000, categories=100, batch_size=10, epochs=2)
+    for number in range(20):
+        assert len(set(batches[number] % 100)) == 10
+
+
+def test_balance_of_model_a_balanced_is_over_all_images():
+    ids = np.arange(100)
+    targets = np.where(ids < 90, 0, 1)
+    batches = plan(RECIPES["model-a-balanced"], ids, None, targets, SETTINGS | {"epochs": 20})
+    drawn = np.concatenate([batches[number] for number in range(len(batches))])
+    assert np.mean(targets[drawn]) == 0.5
+
+
+def test_a_batch_needs_none_before_it_and_survives_pickling():
+    batches = made("model-d", epochs=10)
+    again = pickle.loads(pickle.dumps(batches))
+    for number in reversed(range(len(batches))):
+        np.testing.assert_array_equal(batches[number], again[number])
+
+
+def test_another_seed_gives_other_batches():
+    assert any((made(seed=0)[n] != made(seed=1)[n]).any() for n in range(3))
+
+
+def test_an_empty_later_subset_gives_its_places_away():
+    ids = np.arange(60)
+    batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 2), ids % 5, SETTINGS)
+    assert batches.stages[-1].places == (8, 0, 8)
+    assert batches.stages[1].places == (16, 0)
+    assert len(batches[len(batches) - 1]) == 16
+
+
+def test_a_share_of_the_highly_noisy_subset_takes_part_and_it_is_the_same_each_time():
+    half = made(noisy_share=0.5).pools[-1].ids
+    assert len(half) == 15
+    np.testing.assert_array_equal(half, made(noisy_share=0.5).pools[-1].ids)
+    assert len(made(noisy_share=0.0).pools[-1].ids) == 0
+
+
+def test_restart_gives_each_stage_the_full_length():
+    one, restart = made(), made(stage_schedule="restart")
+    assert len(restart) == 3 * len(one)
+    assert {stage.last - stage.first for stage in restart.stages} == {len(one)}
+
+
+def test_wrong_numbers_of_shares_and_weights_are_refused():
+    with pytest.raises(UsageError, match="--stage-shares has 2 values, but this training has 3 stages"):
+        made(stage_shares=(1, 2))
+    with pytest.raises(UsageError, match="--subset-weights has 1 values, but 3 subsets"):
+        made(subset_weights=(1.0,))
+
+
+@given(n_subsets=st.integers(2, 5), batch_size=st.integers(5, 64), epochs=st.integers(2, 9))
+@settings(max_examples=30, deadline=None)
+def test_any_number_of_subsets_gives_whole_batches(n_subsets, batch_size, epochs):
+    batches = made(n=200, n_subsets=n_subsets, batch_size=batch_size, epochs=epochs)
+    assert batches.stages[0].first == 0
+    assert batches.stages[-1].last == len(batches) == -(-epochs * 200 // batch_size)
+    for number in (0, len(batches) // 2, len(batches) - 1):
+        assert len(batches[number]) == batch_size
+        _, stage = batches.stage(number)
+        assert len(stage.place_weights()) == len(stage.place_subsets()) == batch_size

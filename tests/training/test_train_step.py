@@ -1,0 +1,156 @@
+"""The step `train`, through its public door."""
+
+import json
+
+import pyarrow.compute as pc
+import pytest
+import torch
+
+import curriculumnet as cn
+from curriculumnet.errors import UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.images import loader
+from curriculumnet.work import tables
+from curriculumnet.work.folder import WorkFolder
+
+SMALL = {"model": "test_resnet", "image_size": 32, "batch_size": 16, "workers": 0, "device": "cpu", "quiet": True}
+
+
+def weights(work, run):
+    from safetensors.torch import load_file
+
+    return load_file(work / "runs" / run / "model" / "model.safetensors")
+
+
+def test_a_network_learns_what_is_there(work):
+    done = cn.train(work, recipe="model-a", epochs=12, **SMALL)
+    history = done.table()
+    errors = history.filter(pc.equal(history["metric"], "test_top1_error"))["value"].to_pylist()
+    assert errors[-1] <= 0.2
+    assert done.steps == -(-12 * 54 // 16)
+    assert set(history["metric"].to_pylist()) >= {
+        "train_loss",
+        "learning_rate",
+        "images_per_second",
+        "wait_share",
+        "val_loss",
+        "val_top1_error",
+        "test_loss",
+        "test_top1_error",
+    }
+    assert list((work / "runs/model-a/tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("recipe", ["model-a-balanced", "model-b", "model-c", "model-d"])
+def test_every_recipe_trains_along_its_stages(work, recipe):
+    cn.train(work, recipe=recipe, epochs=2, **SMALL)
+    settings = json.loads((work / f"runs/{recipe}/settings.json").read_text(encoding="utf-8"))
+    assert len(settings["stages"]) == {"model-c": 2, "model-d": 3}.get(recipe, 1)
+    stages = tables.read(work / f"runs/{recipe}/history.parquet")["stage"].to_pylist()
+    assert sorted(set(stages)) == list(range(1, len(settings["stages"]) + 1))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(work):
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        cn.train(work, recipe="model-d", name=name, epochs=1, seed=seed, precision="float32", **SMALL)
+    one, two, three = (weights(work, name) for name in ("one", "two", "three"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert any(not torch.equal(one[key], three[key]) for key in one)
+
+
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(work, monkeypatch):
+    options = SMALL | {"epochs": 3, "precision": "float32", "optimizer": "adamw"}
+    cn.train(work, recipe="model-d", name="whole", **options)
+
+    monkeypatch.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
+    through = loader.load
+
+    def breaks_off(*arguments, **keywords):
+        # The validation and test pictures come first, with no batch number to begin with.
+        loaded = through(*arguments, **keywords)
+        if "seed" not in keywords:
+            yield from loaded
+        for number, batch in enumerate(loaded):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loader, "load", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        cn.train(work, recipe="model-d", name="stopped", **options)
+    monkeypatch.setattr(loader, "load", through)
+    assert [p.name for p in (work / "runs/stopped/checkpoints").iterdir()] == ["step-00000004.pt"]
+    assert "train stopped" in [row["step"] for row in cn.status(work).steps if row["state"] == "begun"]
+
+    cn.train(work, recipe="model-d", name="stopped", **options)
+    whole, stopped = weights(work, "whole"), weights(work, "stopped")
+    assert all(torch.equal(whole[key], stopped[key]) for key in whole)
+    losses = [
+        t.filter(pc.equal(t["metric"], "train_loss"))["value"].to_pylist()
+        for t in (tables.read(work / f"runs/{name}/history.parquet") for name in ("whole", "stopped"))
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_finished_run_is_not_trained_again_unless_its_settings_change(work, capsys):
+    first = cn.train(work, recipe="model-a", epochs=1, **SMALL)
+    again = cn.train(work, recipe="model-a", epochs=1, **(SMALL | {"quiet": False}))
+    assert not first.up_to_date
+    assert again.up_to_date
+    assert "up to date" in capsys.readouterr().err
+    assert not cn.train(work, recipe="model-a", epochs=2, **SMALL).up_to_date
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_the_best_weights_are_kept_where_validation_is_clean_else_the_last(prepared, tmp_path, clean):
+    val = {"val": prepared.parent / "test"} if clean else {}
+    work = cn.ingest(prepared.parent / "crawl", output=tmp_path / "work", **val, workers=0, quiet=True).work
+    options = SMALL | {"learning_rate": 0.4, "ema_decay": 0.0, "precision": "float32"}
+    history = cn.train(work, recipe="model-a", epochs=4, **options).table()
+    curve = history.filter(pc.equal(history["metric"], "val_top1_error"))["value"].to_pylist()
+    measured = cn.evaluate(work, crops=(1,), workers=0, device="cpu", quiet=True).figures
+    error = next(row["value"] for row in measured if row["metric"] == "top1_error")
+    assert error == pytest.approx(min(curve) if clean else curve[-1])
+    assert len(set(curve)) > 1
+
+
+def test_precision_and_optimizer_are_as_asked(work):
+    cn.train(work, recipe="model-a", epochs=1, precision="bfloat16", optimizer="adamw", ema_decay=0.0, **SMALL)
+    figures = WorkFolder.open(work).record("train:model-a").figures
+    assert figures["precision"] == "bfloat16"
+    assert all(torch.isfinite(value).all() for value in weights(work, "model-a").values() if value.is_floating_point())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"recipe": "model-e"}, UnknownNameError, "There is no recipe 'model-e': it must be one of model-a, "),
+        ({"recipe": "model-a", "model": "resnet81"}, UnknownNameError, "resnet"),
+        ({"recipe": "model-a", "model": "model-d"}, UsageError, "--recipe"),
+        ({"recipe": "model-d", "curriculum": "none"}, UnknownNameError, "There is no curriculum 'none'"),
+        ({"recipe": "model-a", "epochs": 0}, UsageError, "--epochs is 0"),
+        ({"recipe": "model-a", "noisy_share": 2.0}, UsageError, "--noisy-share is 2.0"),
+        ({"recipe": "model-a", "crop_scale": (0.5, 0.1)}, UsageError, "--crop-scale"),
+        ({"recipe": "model-d", "stage_shares": (1.0,)}, UsageError, "--stage-shares has 1 values"),
+        ({"recipe": "model-a", "learning_rate": 1e30, "epochs": 2}, UsageError, "lower --learning-rate"),
+    ],
+)
+def test_wrong_use_is_one_sentence(work, arguments, error, message):
+    with pytest.raises(error, match=message) as raised:
+        cn.train(work, **(SMALL | arguments))
+    assert raised.value.exit_code == 2
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_with_stages_needs_a_curriculum(prepared, tmp_path):
+    work = tmp_path / "bare"
+    cn.ingest(prepared.parent / "crawl", output=work, workers=0, quiet=True)
+    with pytest.raises(WorkFolderError, match="has no curriculum yet: `curriculumnet design"):
+        cn.train(work, recipe="model-d", **SMALL)
+
+
+def test_the_default_image_size_follows_the_pictures(work):
+    options = {key: value for key, value in SMALL.items() if key != "image_size"}
+    cn.train(work, recipe="model-a", epochs=0.5, **options)
+    settings = json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
+    assert settings["image_size"] == 32
+    assert settings["small_stem"] is True
