@@ -1,0 +1,1 @@
+"""Evaluate: errors, intervals, comparisons of runs."""
