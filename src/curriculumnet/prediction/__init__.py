@@ -1,0 +1,1 @@
+"""Predict: answers for files."""

@@ -1,0 +1,167 @@
+"""The files that a person asks about: found, read and shown to a network's view, each with what went wrong with it."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import Bytes, Folder, open_bytes, split_root
+from curriculumnet.images.decode import TooLarge, Unreadable
+from curriculumnet.images.views import View
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TYPES = mimetypes.MimeTypes()
+"""Python's own table of endings, not the machine's, which differ."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A file that is asked about.
+
+    Attributes
+    ----------
+    shown : str
+        Its name as the person would type it; inside a tar ``x.tar#name``.
+    place : Bytes
+        Where it lies.
+    name : str
+        Its name there.
+    """
+
+    shown: str
+    place: Bytes
+    name: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a file cannot be answered: a state (`work.tables.STATES`) and a reason."""
+
+    state: str
+    reason: str
+
+
+def find(files: Sequence[str]) -> list[Asked]:
+    """Find the files that are asked about, in the order in which they were given.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Files, which need not be there; folders and uncompressed tars, of which all files are taken that could be
+        pictures by their names.
+
+    Raises
+    ------
+    SourceError
+        A folder or tar holds no such file or cannot be read.
+    """
+    asked: list[Asked] = []
+    for given in files:
+        path, inner = split_root(given)
+        if path.is_dir() or (path.is_file() and path.suffix.lower() == ".tar"):
+            asked += _inside(given, path, inner)
+        else:
+            asked.append(Asked(_printable(given), Folder(os.fspath(path.parent)), path.name))
+    return asked
+
+
+def load(
+    asked: Sequence[Asked], view: View, *, batch_size: int, workers: int
+) -> Iterator[tuple[NDArray[np.uint8] | None, list[Trouble | None]]]:
+    """Read files and show them to a view, a batch at a time, in their order.
+
+    Parameters
+    ----------
+    asked : sequence of Asked
+        The files.
+    view : View
+        What is shown of each picture.
+    batch_size : int
+        Files at a time.
+    workers : int
+        Worker processes; none are started for a single batch.
+
+    Yields
+    ------
+    views : ndarray of uint8, shape (k, 3, S, S), or None
+        Of the k files of the batch that could be read.
+    troubles : list of (Trouble or None)
+        One for each file of the batch; None where it could be read.
+    """
+    from torch.utils.data import DataLoader
+
+    batches = _Batches(asked, view, batch_size)
+    count = 0 if len(batches) == 1 else min(workers, len(batches))
+    loader: DataLoader[Any] = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(len(batches)),
+        num_workers=count,
+        collate_fn=_as_it_is,
+    )
+    yield from loader
+
+
+class _Batches:
+    """Batches by number, as torch's DataLoader wants them; picklable."""
+
+    def __init__(self, asked: Sequence[Asked], view: View, size: int) -> None:
+        self._asked, self._view, self._size = asked, view, size
+
+    def __len__(self) -> int:
+        return -(-len(self._asked) // self._size)
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8] | None, list[Trouble | None]]:
+        found = [_seen(file, self._view) for file in self._asked[number * self._size : (number + 1) * self._size]]
+        views = [item for item in found if not isinstance(item, Trouble)]
+        troubles = [item if isinstance(item, Trouble) else None for item in found]
+        return (np.concatenate(views) if views else None), troubles
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _seen(file: Asked, view: View) -> NDArray[np.uint8] | Trouble:
+    try:
+        return view(file.place.read(file.name), 0)
+    except (FileNotFoundError, NotADirectoryError):
+        return Trouble("missing", "not there")
+    except OSError as error:
+        return Trouble("broken", f"cannot be read: {(error.strerror or str(error)).lower()}")
+    except TooLarge as error:
+        return Trouble("refused", f"too large: {error}")
+    except Unreadable as error:
+        return Trouble("broken", str(error))
+
+
+def _inside(given: str, path: Path, inner: str) -> list[Asked]:
+    place = open_bytes(given)
+    names = [name for name in place.names() if _may_be_picture(name)]
+    if not names:
+        raise SourceError(f"{given} holds no picture: give pictures, or folders or tars that hold some.")
+    inside_tar = f"{path}#{inner}/" if inner else f"{path}#"
+    begin = given.rstrip("/\\") + "/" if path.is_dir() else inside_tar
+    return [Asked(_printable(begin + name), place, name) for name in names]
+
+
+def _may_be_picture(name: str) -> bool:
+    """Say whether a file could be a picture by its name: not hidden, and of no ending that means something else."""
+    if name.startswith(".") or "/." in name:
+        return False
+    kind, packed = _TYPES.guess_type("x" + PurePosixPath(name).suffix.lower())
+    return packed is None and (kind is None or kind.startswith("image/"))
+
+
+def _printable(name: str) -> str:
+    r"""Return a file's name as valid text: bytes that are none become ``\xNN``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
