@@ -1,0 +1,1 @@
+"""Report: the page on which people see what was found."""

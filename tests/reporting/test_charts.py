@@ -1,0 +1,116 @@
+"""The geometry of charts: everything within its frame, round labels, thinning that keeps what matters."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curriculumnet.reporting.charts import decision_graph, line_charts, share_span, span
+from curriculumnet.reporting.contents import Contents, Run
+from curriculumnet.work import tables
+
+numbers = st.floats(-1e6, 1e6, allow_nan=False).filter(lambda value: value == 0 or abs(value) > 1e-6)
+
+
+@given(st.lists(numbers, min_size=1, max_size=20))
+def test_span_holds_all_values_and_labels_are_few_and_inside(values: list[float]) -> None:
+    found = span(values)
+    assert all(-1e-6 <= found.at(value) <= 100 + 1e-6 for value in values)
+    assert 1 <= len(found.ticks) <= 8
+    assert all(-1e-6 <= tick.at <= 100 + 1e-6 for tick in found.ticks)
+    if min(values) >= 0:
+        assert found.low >= 0
+
+
+def test_shares_are_labelled_in_hundredths() -> None:
+    found = share_span([0.62, 0.7])
+    assert {tick.text for tick in found.ticks} >= {"62", "64", "70"}
+    assert abs(found.at(0.64) - next(tick.at for tick in found.ticks if tick.text == "64")) < 1e-9
+
+
+def rows(n: int, rng: np.random.Generator) -> pa.Table:
+    columns: dict[str, Any] = {
+        "image_id": np.arange(n),
+        "subset": rng.integers(0, 3, n).astype(np.int8),
+        "cleanliness": rng.random(n).astype(np.float32),
+        "is_centre": np.arange(n) == n // 2,
+        "density": rng.integers(0, 500, n).astype(np.float32),
+        "delta": rng.random(n).astype(np.float32),
+    }
+    return tables.build(tables.CURRICULUM, columns)
+
+
+@given(st.integers(1, 900), st.integers(0, 99))
+def test_decision_graph_draws_every_image_or_as_many_as_asked(n: int, seed: int) -> None:
+    graph = decision_graph("cat", 0, rows(n, np.random.default_rng(seed)), 300, 3)
+    assert graph is not None
+    places = [tuple(map(int, at)) for dots in graph.dots for at in re.findall(r"M(-?\d+) (-?\d+)h", dots.path)]
+    assert len(places) == graph.shown
+    assert graph.shown == n if n <= 300 else 200 <= graph.shown <= 300
+    assert all(0 <= x <= 1000 and 0 <= y <= 1000 for x, y in places)
+    assert graph.centre is not None
+
+
+def test_thinning_keeps_the_images_that_stand_out() -> None:
+    table = rows(5000, np.random.default_rng(0))
+    delta = table["delta"].to_numpy().copy()
+    delta[[17, 4711]] = 9.0
+    graph = decision_graph("cat", 0, table.set_column(5, "delta", pa.array(delta)), 300, 3)
+    assert graph is not None
+    heights = [int(at) for dots in graph.dots for at in re.findall(r" (-?\d+)h", dots.path)]
+    assert sum(height < 100 for height in heights) == 2
+
+
+def test_no_graph_without_a_finite_density() -> None:
+    table = rows(5, np.random.default_rng(0))
+    for column in ("density", "delta"):
+        place = table.schema.get_field_index(column)
+        assert decision_graph("cat", 0, table.set_column(place, column, pa.nulls(5, pa.float32())), 300, 3) is None
+
+
+def history(**metrics: list[tuple[int, int, float]]) -> pa.Table:
+    found = [(step, stage, name, value) for name, rows in metrics.items() for step, stage, value in rows]
+    step, stage, metric, value = zip(*found, strict=True)
+    return tables.build(tables.HISTORY, {"step": step, "stage": stage, "metric": metric, "value": value})
+
+
+def charts(*histories: pa.Table) -> list[Any]:
+    runs = tuple(Run(f"run-{n}", {}, [], table) for n, table in enumerate(histories))
+    return line_charts(Contents({}, pa.table({}), None, runs, 0, []))
+
+
+def test_curves_mark_where_stages_begin() -> None:
+    table = history(train_loss=[(10, 1, 3.0), (20, 1, 2.0), (30, 2, 1.5), (40, 3, 1.0)])
+    (chart,) = charts(table)
+    assert [(border.at, border.text) for border in chart.borders] == [(75.0, "stage 2"), (100.0, "stage 3")]
+    assert chart.lines[0].last == "1"
+
+
+def test_long_histories_become_means_and_lost_values_are_left_out() -> None:
+    long = [(step, 1, 2.0 + (step % 2)) for step in range(1, 5001)]
+    (chart,) = charts(
+        history(train_loss=long),
+    )
+    assert chart.lines[0].path.count("L") == 119
+    assert chart.lines[0].last.startswith("2.")
+    (chart,) = charts(history(test_loss=[(1, 1, float("nan")), (2, 1, 1.0), (3, 1, float("inf"))]))
+    assert chart.lines[0].path.count("L") == 0
+
+
+def test_only_what_was_measured_is_drawn_and_errors_are_percent() -> None:
+    found = charts(history(test_top1_error=[(1, 1, 0.9), (2, 1, 0.5)]), history(train_loss=[(1, 1, 2.0)]))
+    assert [(chart.metric, [line.name for line in chart.lines]) for chart in found] == [
+        ("test_top1_error", ["run-0"]),
+        ("train_loss", ["run-1"]),
+    ]
+    assert found[0].lines[0].last == "50.0\N{NARROW NO-BREAK SPACE}%"
+
+
+def test_a_run_without_history_draws_nothing() -> None:
+    runs = (Run("bare", {}, [], None),)
+    assert line_charts(Contents({}, pa.table({}), None, runs, 0, [])) == []
