@@ -1,0 +1,415 @@
+"""The command line: a table of commands, each of which is a function of the package.
+
+The flags are the function's arguments, read from its signature; what they mean is read from its docstring. What is
+raised becomes one sentence on stderr and an exit code, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import inspect
+import os
+import re
+import signal
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin, get_type_hints
+
+import typer
+import typer.core
+
+import curriculumnet
+from curriculumnet import console
+from curriculumnet.errors import CurriculumNetError, MachineError
+from curriculumnet.version import __version__
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the package's function of its name, a line for the list of commands, and an example."""
+
+    name: str
+    line: str
+    example: str
+
+
+COMMANDS = (
+    Command("demo", "Try the whole path on a small crawl made on the spot.", "curriculumnet demo"),
+    Command("run", "Go the whole path, from a crawl to a model and a page.", "curriculumnet run crawl/ --test clean/"),
+    Command("ingest", "Read a crawl, check every file, split it.", "curriculumnet ingest crawl/ -o crawl-work"),
+    Command("embed", "Compute a vector of features for each image.", "curriculumnet embed crawl-work --from model-a"),
+    Command("design", "Order each category's images from clean to doubtful.", "curriculumnet design crawl-work"),
+    Command("train", "Train a network along the curriculum.", "curriculumnet train crawl-work --recipe model-d"),
+    Command("evaluate", "Measure the errors of the trained networks.", "curriculumnet evaluate crawl-work --crops 10"),
+    Command("report", "Make the page that shows what was found.", "curriculumnet report crawl-work"),
+    Command("predict", "Name what is on pictures.", "curriculumnet predict crawl-work photo.jpg"),
+    Command("status", "Say what is done in a work folder and what is next.", "curriculumnet status crawl-work"),
+)
+"""The commands in the order of the path."""
+
+
+# -- from a function to flags -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An argument of a command: a flag, or a value given by its place.
+
+    Attributes
+    ----------
+    name : str
+        The parameter of the function.
+    spellings : tuple of str
+        What to type: ``("--output", "-o")``, ``("--ema/--no-ema",)``; of a value given by its place, nothing.
+    values : str
+        What follows it: ``INT``, ``half|equal|size``, ``FLOAT FLOAT``; of a switch, nothing.
+    type : type
+        What typer makes of the words.
+    default : object
+        The default; `inspect.Parameter.empty` where something must be given.
+    meaning : str
+        What the docstring says about it.
+    """
+
+    name: str
+    spellings: tuple[str, ...]
+    values: str
+    type: Any
+    default: Any
+    meaning: str
+
+    @property
+    def required(self) -> bool:
+        """Whether something must be given."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def typed(self) -> str:
+        """What a person types: ``-o, --output PATH``, ``--[no-]ema``, ``WORK``."""
+        if not self.spellings:
+            word = self.name.upper().replace("_", "-")
+            word += " …" if self.values.endswith("…") else ""
+            return word if self.required else f"[{word}]"
+        names = [re.sub(r"^--(.*)/--no-\1$", r"--[no-]\1", spelling) for spelling in self.spellings]
+        return " ".join([", ".join(sorted(names, key=len)), self.values]).strip()
+
+    @property
+    def help(self) -> str:
+        """The first sentence of its meaning."""
+        return _first_sentence(self.meaning)
+
+    @property
+    def shown_default(self) -> str:
+        """The default as a person types it; empty where it goes without saying."""
+        if self.required or self.default is None or self.default is False or self.default == ():
+            return ""
+        if self.type is bool:
+            return "yes"
+        values = self.default if isinstance(self.default, tuple) else (self.default,)
+        return " ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)
+
+
+ADDED = (
+    Flag("json", ("--json",), "", bool, False, "Print the result to stdout as one JSON object."),
+    Flag("debug", ("--debug",), "", bool, False, "Show where in the code an error arose."),
+)
+"""The flags that every command has without its function having such an argument."""
+
+_SHORT = {"output": "-o"}
+"""The only short flag."""
+
+
+def flags(function: Callable[..., Any]) -> tuple[Flag, ...]:
+    """Return the arguments of a function as flags, in its order.
+
+    Positional parameters are given by their place, keyword-only ones by name. A name is the parameter's, with ``-``
+    for ``_`` and without a closing ``_``.
+
+    Raises
+    ------
+    TypeError
+        A parameter has a type that cannot be typed on a command line.
+    """
+    meanings, annotations = meanings_of(function), _annotations(function)
+    return tuple(
+        _flag(parameter, annotations[parameter.name], meanings.get(parameter.name, ""))
+        for parameter in inspect.signature(function).parameters.values()
+    )
+
+
+def meanings_of(function: Callable[..., Any]) -> dict[str, str]:
+    """Return what a function's docstring says of each parameter, as one line each."""
+    from docstring_parser import DocstringStyle, parse
+
+    found = parse(inspect.getdoc(function) or "", DocstringStyle.NUMPYDOC)
+    return {
+        name.strip(): " ".join((parameter.description or "").split())
+        for parameter in found.params
+        if parameter.args[0] == "param"
+        for name in parameter.arg_name.split(",")
+    }
+
+
+def _flag(parameter: inspect.Parameter, annotation: Any, meaning: str) -> Flag:
+    kind, values = _type(annotation)
+    name = parameter.name.rstrip("_").replace("_", "-")
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+        spellings: tuple[str, ...] = ()
+    elif not values and parameter.default is not False:
+        spellings = (f"--{name}/--no-{name}",)
+    else:
+        spellings = (f"--{name}", *([_SHORT[name]] if name in _SHORT else []))
+    return Flag(parameter.name, spellings, values, kind, parameter.default, meaning)
+
+
+def _type(annotation: Any) -> tuple[Any, str]:
+    """Return an annotation as typer takes it, and as a person reads it.
+
+    Paths are text to typer, and rows of one type are lists.
+    """
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if annotation in (bool, int, float, str):
+        return annotation, {bool: "", int: "INT", float: "FLOAT", str: "TEXT"}[annotation]
+    if origin is Literal:
+        return annotation, "|".join(str(part) for part in parts)
+    if isinstance(origin or annotation, type) and issubclass(origin or annotation, os.PathLike):
+        return str, "PATH"
+    if origin in (Union, types.UnionType):
+        return _union_type(annotation, parts)
+    if origin is tuple and ... not in parts:
+        # typer reads several words after one flag of a tuple, and repeats a flag of a list.
+        inner = [_type(part) for part in parts]
+        return tuple[tuple(kind for kind, _ in inner)], " ".join(values for _, values in inner)  # type: ignore[misc]
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        kind, values = _type(parts[0])
+        return list[kind], f"{values} …"  # type: ignore[valid-type]
+    raise TypeError(f"{annotation} cannot be typed on a command line")
+
+
+def _union_type(annotation: Any, parts: tuple[Any, ...]) -> tuple[Any, str]:
+    found = [_type(part) for part in parts if part is not type(None)]
+    kinds = {kind for kind, _ in found}
+    if len(kinds) > 1:
+        raise TypeError(f"{annotation} cannot be typed on a command line: it is not one type")
+    kind, values = found[0][0], "PATH" if (str, "PATH") in found else found[0][1]
+    return kind | None if len(found) < len(parts) else kind, values
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a function's parameters; that of its result need not be known when it runs."""
+    written = {name: hint for name, hint in inspect.get_annotations(function).items() if name != "return"}
+    return get_type_hints(types.SimpleNamespace(__annotations__=written), vars(sys.modules[function.__module__]))
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+
+
+# -- from flags to commands -------------------------------------------------------------------------------------------
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; the flags of one are made, and its step is imported, when it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, listed, rest = super().resolve_command(ctx, args)
+        command = next((command for command in COMMANDS if command.name == name), None)
+        if command is None:
+            return name, listed, rest
+        with _errors_shown(debug="--debug" in rest):
+            return name, _command(command), rest
+
+
+class _Screen(typer.core.TyperCommand):
+    """A command whose help fits one screen: a line per flag, and an example at the end."""
+
+    sentence: str
+    flags: tuple[Flag, ...]
+    example: str
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        del ctx
+        return [*(flag.typed for flag in self.flags if flag.required or not flag.spellings), "[FLAGS]"]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.format_usage(ctx, formatter)
+        formatter.write(f"{self.sentence}\n\n")
+        formatter.write_dl([(flag.typed, _with_default(flag)) for flag in self.flags], col_max=30)
+        formatter.write("\n")
+        if any(flag.values.endswith("…") and flag.spellings for flag in self.flags):
+            formatter.write("…: give the flag once for each value.\n")
+        formatter.write(f"Example: {self.example}\n")
+
+
+def _with_default(flag: Flag) -> str:
+    return f"{flag.help} [{flag.shown_default}]" if flag.shown_default else flag.help
+
+
+def _command(command: Command) -> Any:
+    """Return a command as typer has it."""
+    function = getattr(curriculumnet, command.name)
+    found = (*flags(function), *ADDED)
+    one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    one.command(command.name, cls=_Screen, context_settings=_CONTEXT)(_callback(function, found))
+    made = cast(_Screen, typer.main.get_command(one))
+    made.sentence, made.flags, made.example = _first_sentence(function.__doc__ or ""), found, command.example
+    return made
+
+
+def _callback(function: Callable[..., Any], found: tuple[Flag, ...]) -> Callable[..., None]:
+    """Return a function with the signature that typer wants, which calls `function` and shows its result."""
+
+    def call(**given: Any) -> None:
+        as_json, debug = given.pop("json"), given.pop("debug")
+        arguments = {flag.name: _given(flag, given[flag.name]) for flag in found if flag.name in given}
+        with _errors_shown(debug), _terminable():
+            # With --json nothing else may reach stdout, not even what a library prints.
+            with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+                result = function(**arguments)
+            _print(console.show_json if as_json else console.show, result)
+
+    parameters = [_parameter(flag) for flag in found]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _parameter(flag: Flag) -> inspect.Parameter:
+    default = ... if flag.required else flag.default
+    if flag.spellings:
+        made = typer.Option(default, *flag.spellings)
+    else:
+        made = typer.Argument(default, metavar=flag.name.upper())
+    return inspect.Parameter(flag.name, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=flag.type)
+
+
+def _given(flag: Flag, value: Any) -> Any:
+    """Return a value as the function takes it: a row as a tuple, and the default where nothing was given."""
+    if isinstance(value, list | tuple):
+        return tuple(value) if value else flag.default
+    return value
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"curriculumnet {__version__}\n")
+        raise typer.Exit
+
+
+_CONTEXT = {"max_content_width": 100}
+
+app = typer.Typer(
+    name="curriculumnet",
+    cls=_Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=_CONTEXT,
+)
+
+
+@app.callback(
+    help="From a crawl of images with wrong labels to a trained classifier, along a curriculum that nobody labelled.",
+    epilog="Example: curriculumnet run crawl/",
+)
+def _top(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    del version
+
+
+def _listed() -> None:
+    """Stand for a command in the list until it is called."""
+
+
+for _each in COMMANDS:
+    app.command(_each.name, help=_each.line)(_listed)
+
+
+# -- from errors to messages and exit codes ---------------------------------------------------------------------------
+
+_REPORT = "This is a bug in curriculumnet: please report it, with the command and what it shows with --debug."
+_AGAIN = "Nothing that had finished is lost: start the same command again to go on."
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _errors_shown(debug: bool) -> Iterator[None]:
+    """Turn what is raised into one sentence on stderr and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop(130, f"Stopped. {_AGAIN}", debug, console.say)
+    except _Terminated:
+        _stop(143, f"Stopped by SIGTERM. {_AGAIN}", debug, console.say)
+    except CurriculumNetError as error:
+        _stop(error.exit_code, str(error), debug)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if (reason := _machine(error)) is not None:
+            _stop(MachineError.exit_code, f"{reason} {_AGAIN}", debug)
+        _stop(1, f"{type(error).__name__}: {error}\n{_REPORT}", debug)
+
+
+def _stop(code: int, message: str, debug: bool, tell: Callable[[str], None] = console.fail) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    tell(message)
+    raise typer.Exit(code)
+
+
+def _machine(error: Exception) -> str | None:
+    """Return what the machine ran out of, if that is what the error says."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
+        return "The GPU's memory is full: ask for a smaller batch size or image size."
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "The memory is full: ask for fewer workers, or a smaller batch size or image size."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: {error.filename or 'a file'} could not be written. Free some space."
+    if re.search(r"worker .*(killed by signal|exited unexpectedly)|terminated abruptly", str(error)):
+        return f"A worker process was killed, most likely because the memory is full ({error}): ask for fewer workers."
+    return None
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block like an error, so that locks and temporary files are cleared away."""
+    mine = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() != mine:
+            # A forked worker has no locks to clear; it ends as if there were no handler.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print(show: Callable[[console.Result], None], result: console.Result) -> None:
+    """Show a result; a reader that has gone, such as `head`, is no error."""
+    try:
+        show(result)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # rich raises SystemExit there. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    """Run the command that was typed."""
+    app(prog_name="curriculumnet")

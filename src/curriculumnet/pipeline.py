@@ -1,0 +1,469 @@
+"""The whole path: which step comes after which. The only module that knows the steps' order."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from curriculumnet import console
+from curriculumnet.curriculum.step import design
+from curriculumnet.embedding.step import embed
+from curriculumnet.evaluation.step import evaluate
+from curriculumnet.ingestion.step import ingest
+from curriculumnet.reporting.step import report
+from curriculumnet.training.step import train
+from curriculumnet.work import tables
+from curriculumnet.work.folder import IMAGES, REPORT, Record, Stopwatch, WorkFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BASELINE = "model-a"
+_CONTROL = "model-a-balanced"
+_CURRICULUM_RUN = "model-d"
+
+_BACKWARD = 3
+"""A training step costs about three times a forward pass: one forward, two in the backward pass."""
+_CROPS = 11
+"""Views of an image when both one crop and ten crops are evaluated."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the whole path has made.
+
+    Attributes
+    ----------
+    work : Path
+        The work folder.
+    report : Path
+        The page.
+    subset_sizes : tuple of int
+        Images in each subset, cleanest first.
+    figures : list of dict
+        Rows of all runs' metrics over all categories (`work.tables.METRICS`, with the key `run`).
+    comparisons : list of dict
+        The runs' paired differences with the baseline (`work.tables.COMPARISONS`).
+    seconds : float
+        How long this start took.
+    """
+
+    work: Path
+    report: Path
+    subset_sizes: tuple[int, ...]
+    figures: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+    seconds: float
+
+    def table(self) -> pa.Table:
+        """Return the figures as a table."""
+        import pyarrow as pa
+
+        return pa.Table.from_pylist(self.figures)
+
+    def summary(self) -> list[str | console.Grid]:
+        """Return what a terminal shows."""
+        from curriculumnet.evaluation.summary import difference_grids, error_grids, whose_labels
+
+        figures = _headline(self.figures)
+        return [
+            *whose_labels(figures),
+            *error_grids(figures),
+            *difference_grids(_headline(self.comparisons)),
+            f"All figures, the pictures and the account of every file are on the page: {self.report}",
+        ]
+
+
+@dataclass(frozen=True)
+class Demo(Run):
+    """What the demonstration has made: a `Run`, and what is known because the miniature's truth is.
+
+    Attributes
+    ----------
+    right : list of dict
+        For the whole crawl and for each subset: `name`, `n`, `right` (share of right labels).
+    """
+
+    right: list[dict[str, Any]]
+
+    def summary(self) -> list[str | console.Grid]:
+        """Return what a terminal shows."""
+        rows = tuple((row["name"], f"{row['n']:,}", f"{100 * row['right']:.1f} %") for row in self.right)
+        return [console.Grid("Labels that are right", ("", "images", "right"), rows), *super().summary()]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is done in a work folder, and what is next.
+
+    Attributes
+    ----------
+    work : Path
+        The work folder.
+    steps : list of dict
+        `step`, `state` (``done``, ``outdated``, ``begun``), `finished` (ISO 8601, UTC), `seconds`.
+    next : str
+        The command to type next; empty when everything is done.
+    """
+
+    work: Path
+    steps: list[dict[str, Any]]
+    next: str
+
+    def summary(self) -> list[str | console.Grid]:
+        """Return what a terminal shows."""
+        rows = tuple(
+            (
+                row["step"],
+                row["state"],
+                row["finished"][:19].replace("T", " "),
+                console.duration(row["seconds"]) if row["finished"] else "",
+            )
+            for row in self.steps
+        )
+        grid = console.Grid(str(self.work), ("step", "state", "finished (UTC)", "took"), rows)
+        return [grid, f"Next: {self.next}" if self.next else "Everything is done."]
+
+
+def run(
+    source: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    val: str | os.PathLike[str] | None = None,
+    test: str | os.PathLike[str] | None = None,
+    label_column: str = "label",
+    file_column: str = "file_name",
+    group_column: str | None = None,
+    exclude_category: tuple[str, ...] = (),
+    features_from: str | None = None,
+    compare: bool = False,
+    balanced: bool = False,
+    method: str = "density",
+    model: str = "resnet18",
+    image_size: int | None = None,
+    pretrained: bool = False,
+    epochs: float | None = None,
+    batch_size: int = 256,
+    optimizer: Literal["sgd", "adamw"] = "sgd",
+    learning_rate: float | None = None,
+    mirror: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Go the whole path: from crawled pictures to a trained model, its figures and a page.
+
+    Ingest, train on everything, take that network's features, design a curriculum, train along it, evaluate both,
+    write the page. Stopped at any moment and started again, it goes on where it was.
+
+    Parameters
+    ----------
+    source : path-like
+        The crawl: class folders, a tar, a table or a list.
+    output : path-like, optional
+        The work folder; NAME-work beside you unless given.
+    val : path-like, optional
+        Clean validation pictures; else a tenth of the crawl is held out.
+    test : path-like, optional
+        Clean test pictures.
+    label_column : str
+        A table's column of categories.
+    file_column : str
+        A table's column of file names.
+    group_column : str, optional
+        A table's column of groups that must not be split.
+    exclude_category : tuple of str
+        A category to leave out; may be repeated.
+    features_from : str, optional
+        A pretrained network whose features to use.
+        The initial model is then trained only if `compare` asks for it.
+    compare : bool
+        With --features-from, train model-a as well.
+    balanced : bool
+        Train the control model-a-balanced as well.
+    method : str
+        The design's method.
+    model : str
+        The network, by its timm name.
+    image_size : int, optional
+        Height and width of the input in pixels.
+    pretrained : bool
+        Begin with weights trained elsewhere; they may be downloaded.
+    epochs : float, optional
+        Passes over the training images; 30, or 10 if pretrained.
+    batch_size : int
+        Images per step.
+    optimizer : {"sgd", "adamw"}
+        SGD with Nesterov momentum, or AdamW.
+    learning_rate : float, optional
+        The highest learning rate.
+    mirror : bool
+        Mirror half of the pictures in training.
+    seed : int
+        The same seed gives the same result.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    workers : int, optional
+        Processes that decode; as many as cores, at most 8.
+    quiet : bool
+        Show warnings and errors only.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    CurriculumNetError
+        Whatever a step raises.
+
+    Examples
+    --------
+    curriculumnet run crawl/ --test clean/ --epochs 60
+    """
+    watch = Stopwatch()
+    training: dict[str, Any] = {
+        "model": model,
+        "image_size": image_size,
+        "pretrained": pretrained,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "mirror": mirror,
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+        "quiet": quiet,
+    }
+    baselines = [_BASELINE] if compare or not features_from else []
+    baselines += [_CONTROL] if balanced else []
+    with console.whole_path("the whole path", quiet=quiet) as path:
+        work = ingest(
+            source,
+            output=output,
+            val=val,
+            test=test,
+            label_column=label_column,
+            file_column=file_column,
+            group_column=group_column,
+            exclude_category=exclude_category,
+            seed=seed,
+            workers=workers,
+            quiet=quiet,
+        ).work
+        folder = WorkFolder.open(work)
+        with folder.lock(lambda message: console.say(message, quiet=quiet)):
+            length = epochs or (10 if pretrained else 30)
+            path.plan(_weights(folder, baselines, length))
+            for recipe in baselines:
+                path.enter(recipe)
+                train(work, recipe=recipe, **training)
+            path.enter("embed")
+            features = embed(work, from_=features_from or _BASELINE, device=device, workers=workers, quiet=quiet).name
+            path.enter("design")
+            curriculum = design(work, features=features, method=method, seed=seed, quiet=quiet)
+            path.enter(_CURRICULUM_RUN)
+            train(work, recipe=_CURRICULUM_RUN, curriculum=curriculum.name, **training)
+            path.enter("evaluate")
+            measured = evaluate(work, device=device, workers=workers, seed=seed, quiet=quiet)
+            path.enter("report")
+            page = report(work, quiet=quiet)
+    return Run(
+        work=folder.path,
+        report=page.path,
+        subset_sizes=curriculum.subset_sizes,
+        figures=measured.figures,
+        comparisons=measured.comparisons,
+        seconds=watch.seconds,
+    )
+
+
+def demo(
+    *,
+    output: str | os.PathLike[str] = "demo-work",
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    quiet: bool = False,
+) -> Demo:
+    """Go the whole path on a small noisy crawl that is made on the spot, and say what it won.
+
+    The crawl in miniature is drawn from what scikit-learn ships: scanned digits over pieces of photographs, a third of
+    them under a wrong category. Its truth is known, so the share of right labels in each subset is printed as well.
+
+    Parameters
+    ----------
+    output : path-like
+        Where the pictures and the work folder go.
+    seed : int
+        The same seed gives the same pictures and result.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    workers : int, optional
+        Processes that decode; as many as cores, at most 8.
+    quiet : bool
+        Show warnings and errors only.
+
+    Returns
+    -------
+    Demo
+
+    Raises
+    ------
+    MachineError
+        The disk is full.
+
+    Examples
+    --------
+    curriculumnet demo
+    """
+    from curriculumnet.miniature import make_crawl
+
+    home = Path(output)
+    watch = Stopwatch()
+    console.say(f"A crawl in miniature, with a third of its labels wrong: {home / 'miniature'}", quiet=quiet)
+    made = make_crawl(home / "miniature", seed=seed)
+    done = run(
+        made.crawl,
+        output=home / "work",
+        test=made.test,
+        **_DEMO,
+        seed=seed,
+        device=device,
+        workers=workers,
+        quiet=quiet,
+    )
+    return Demo(
+        **{name: getattr(done, name) for name in ("work", "report", "subset_sizes", "figures", "comparisons")},
+        seconds=watch.seconds,
+        right=_right(WorkFolder.open(done.work), made.truth),
+    )
+
+
+_DEMO: dict[str, Any] = {"model": "resnet10t", "image_size": 64, "epochs": 40, "batch_size": 64, "mirror": False}
+"""The demonstration's settings: digits are not mirrored, and both trainings together take a few minutes on 2 cores."""
+
+
+def status(work: str | os.PathLike[str]) -> Status:
+    """Say what is done in a work folder, and what is next.
+
+    Parameters
+    ----------
+    work : path-like
+        The work folder.
+
+    Returns
+    -------
+    Status
+
+    Raises
+    ------
+    WorkFolderError
+        There is no such work folder.
+
+    Examples
+    --------
+    curriculumnet status crawl-work
+    """
+    folder = WorkFolder.open(work)
+    rows = [
+        {
+            "step": step.replace(":", " "),
+            "state": "done" if _is_fresh(folder, record) else "outdated",
+            "finished": record.finished,
+            "seconds": record.seconds,
+        }
+        for step, record in _records(folder)
+    ]
+    finished = set(folder.names("train"))
+    begun = {path.parent.parent.name for path in folder.file("runs").glob("*/checkpoints/*.pt")}
+    rows += [
+        {"step": f"train {name}", "state": "begun", "finished": "", "seconds": 0.0} for name in sorted(begun - finished)
+    ]
+    return Status(folder.path, rows, _next(folder, rows))
+
+
+def _records(folder: WorkFolder) -> Iterator[tuple[str, Record]]:
+    for step in folder.project["steps"]:
+        record = folder.record(step)
+        if record is not None:
+            yield step, record
+
+
+def _is_fresh(folder: WorkFolder, record: Record) -> bool:
+    """Whether the files that a step read are still those that it read."""
+    return all(folder.digest(name) == digest for name, digest in record.inputs.items() if folder.file(name).is_file())
+
+
+def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
+    """Return the command of the first thing that is not done, in the order of the path."""
+    here = folder.path
+    for row in rows:
+        if row["state"] == "begun":
+            return f"curriculumnet train {here} --recipe {row['step'].split(' ', 1)[1]}, as it was started, goes on"
+    if not folder.names("embed"):
+        if not folder.names("train"):
+            return f"curriculumnet train {here} --recipe {_BASELINE}"
+        return f"curriculumnet embed {here} --from {folder.names('train')[-1]}"
+    if not folder.names("design"):
+        return f"curriculumnet design {here}"
+    recipes = {
+        name: json.loads(folder.file(f"runs/{name}/settings.json").read_text(encoding="utf-8"))
+        for name in folder.names("train")
+    }
+    if not any(settings["curriculum"] for settings in recipes.values()):
+        return f"curriculumnet train {here} --recipe {_CURRICULUM_RUN}"
+    if set(folder.names("train")) - set(folder.names("evaluate")):
+        return f"curriculumnet evaluate {here}"
+    if any(row["state"] == "outdated" for row in rows) or not folder.file(REPORT).is_file():
+        outdated = next((row["step"] for row in rows if row["state"] == "outdated"), "report")
+        return f"curriculumnet {outdated.split(' ')[0]} {here}"
+    return ""
+
+
+def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[str, float]:
+    """Return the expected cost of each step still to come, in images passed forward through a network."""
+    import pyarrow.compute as pc
+
+    images = tables.read(folder.file(IMAGES), ["split", "state"])
+    used = images.filter(pc.equal(images["state"], "used"))["split"].to_pylist()
+    n_train, n_held_out = used.count("train"), len(used) - used.count("train")
+    runs = [*baselines, _CURRICULUM_RUN]
+    weights = dict.fromkeys(runs, _BACKWARD * epochs * n_train)
+    weights |= {"embed": len(used), "design": 0.01 * n_train, "evaluate": _CROPS * n_held_out * len(runs)}
+    weights["report"] = 0.1 * len(used)
+    done = {"embed": folder.names("embed"), "design": folder.names("design")}
+    trained = folder.names("train")
+    return {name: 0.0 if name in trained or done.get(name) else cost for name, cost in weights.items()}
+
+
+def _headline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the most telling figures: on test images if there are any, and of one crop, as answers are."""
+    split = "test" if any(row["split"] == "test" for row in rows) else "val"
+    return [row for row in rows if row["split"] == split and row["crops"] == 1]
+
+
+def _right(folder: WorkFolder, truth: Path) -> list[dict[str, Any]]:
+    """Return the share of right labels in the crawl's training images and in each subset, by the known truth."""
+    import csv
+
+    images = tables.read(folder.file(IMAGES), ["file_name"])["file_name"].to_pylist()
+    with truth.open(encoding="utf-8", newline="") as file:
+        kinds = {row["file_name"].removeprefix("crawl/"): row["kind"] for row in csv.DictReader(file)}
+    name = folder.find("design", None, "curriculum", "")
+    table = tables.read(folder.file(f"curricula/{name}.parquet"), ["image_id", "subset"])
+    right: dict[int, list[bool]] = {}
+    for image_id, subset in zip(table["image_id"].to_pylist(), table["subset"].to_pylist(), strict=True):
+        right.setdefault(subset, []).append(kinds[images[image_id]] == "right")
+    everything = [is_right for subset in right.values() for is_right in subset]
+    named = {"the crawl": everything} | {
+        f"subset {subset}, {tables.SUBSETS[subset] if subset < len(tables.SUBSETS) else ''}": right[subset]
+        for subset in sorted(right)
+    }
+    return [{"name": key, "n": len(found), "right": sum(found) / len(found)} for key, found in named.items()]
