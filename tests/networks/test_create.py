@@ -26,9 +26,9 @@ def test_a_network_has_as_many_outputs_as_categories(model: str, size: int) -> N
 
 
 def test_a_network_of_fixed_size_is_made_for_the_size_asked() -> None:
-    small = create("test_vit", 3, image_size=64)
-    with pytest.raises(AssertionError):
-        small(torch.zeros(1, 3, 160, 160))
+    small = create("mixer_s32_224", 3, image_size=64)
+    with pytest.raises(AssertionError, match=r"96.*64"):
+        small(torch.zeros(1, 3, 96, 96))
 
 
 def test_the_same_generator_gives_the_same_weights() -> None:
@@ -66,10 +66,10 @@ def test_a_size_that_a_network_cannot_take_is_one_sentence(model: str, size: int
 
 
 def test_a_size_is_checked_without_leaving_training_mode() -> None:
-    network = create("test_vit", 3, image_size=64)
+    network = create("mixer_s32_224", 3, image_size=64)
     with pytest.raises(UsageError, match="cannot take images of 96 px"):
-        check_image_size(network, "test_vit", 96)
-    check_image_size(network, "test_vit", 64)
+        check_image_size(network, "mixer_s32_224", 96)
+    check_image_size(network, "mixer_s32_224", 64)
     assert network.training
 
 
@@ -95,7 +95,7 @@ def test_preprocessing_is_plain_from_scratch_and_the_weights_own_otherwise() -> 
 @given(
     st.integers(0, 2**32 - 1),
     st.tuples(*[st.floats(0, 1, width=32)] * 3),
-    st.tuples(*[st.floats(0.1, 1, width=32)] * 3),
+    st.tuples(*[st.floats(0.125, 1, width=32)] * 3),
 )
 def test_normalise_does_what_torchvision_does(seed: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)

@@ -44,11 +44,17 @@ def test_the_first_convolution_leaves_at_most_32(model: str, size: int, stride: 
     assert network(torch.zeros(2, 3, size, size)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("model", ["test_resnet", "resnet18", "resnet10t", "resnetaa50", "densenet121", "resnetv2_50"])
+@pytest.mark.parametrize("model", ["test_resnet", "resnet18", "resnet10t", "densenet121", "resnetv2_50"])
 def test_there_is_no_first_pooling(model: str) -> None:
     plain, small = (create(model, 3, image_size=64, small_stem=stem) for stem in (False, True))
     poolings = [sum(isinstance(layer, nn.MaxPool2d) for layer in network.modules()) for network in (plain, small)]
     assert poolings == [1, 0]
+
+
+def test_a_first_pooling_of_another_kind_is_left_out_too() -> None:
+    plain, small = (create("resnetaa50", 3, image_size=64, small_stem=stem) for stem in (False, True))
+    assert isinstance(plain.maxpool, nn.AvgPool2d)
+    assert isinstance(small.maxpool, nn.Identity)
 
 
 def test_a_pooling_further_in_stays() -> None:

@@ -51,7 +51,7 @@ class CentreView:
         """Return the one view; `seed` makes no difference."""
         del seed
         image = _resized(data, self)
-        left, top = (image.width - self.image_size) // 2, (image.height - self.image_size) // 2
+        left, top = _centred(image.width, self.image_size), _centred(image.height, self.image_size)
         return _array(image.crop((left, top, left + self.image_size, top + self.image_size)))[None]
 
 
@@ -68,7 +68,8 @@ class TenViews:
         del seed
         image = _resized(data, self)
         size, right, bottom = self.image_size, image.width - self.image_size, image.height - self.image_size
-        corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
+        centre = (_centred(image.width, size), _centred(image.height, size))
+        corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), centre]
         five = np.stack([_array(image.crop((x, y, x + size, y + size))) for x, y in corners])
         return np.concatenate([five, five[..., ::-1]])
 
@@ -130,12 +131,17 @@ def random_box(
 
 
 def _resized(data: bytes, view: CentreView | TenViews) -> Image:
+    """Resize as torchvision's Resize does, rounding included: weights from elsewhere were trained with that."""
     short = math.floor(view.image_size / view.crop_pct)
     image = decode(data, short_side=short)
-    scale = short / min(image.size)
-    # Never smaller than the crop, whatever rounding makes of a narrow picture.
-    size = tuple(max(view.image_size, round(side * scale)) for side in image.size)
-    return image.resize((size[0], size[1]), _filter(view.interpolation))
+    least = min(image.size)
+    width, height = (short if side == least else int(short * side / least) for side in image.size)
+    return image.resize((width, height), _filter(view.interpolation))
+
+
+def _centred(side: int, size: int) -> int:
+    """Return where a centre crop begins, as in torchvision's CenterCrop."""
+    return round((side - size) / 2)
 
 
 def _filter(interpolation: str) -> Any:

@@ -14,7 +14,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model
 from torch import nn
 
-from curriculumnet.errors import CurriculumNetError, UnknownNameError, UsageError
+from curriculumnet.errors import CurriculumNetError, UnknownNameError, UsageError, WeightsError
 from curriculumnet.networks import small_stem as stem
 from curriculumnet.networks import weights
 
@@ -79,13 +79,22 @@ def create(
     arguments = size_arguments(model, image_size)
     with _refusals(model, image_size):
         if pretrained:
-            network = weights.create_pretrained(model, n_categories, arguments)
+            network = _with_weights(model, n_categories, image_size, arguments)
         else:
             network = timm.create_model(model, num_classes=n_categories, **arguments)
         if small_stem:
             stem.apply(network, image_size)
     check_image_size(network, model, image_size)
     return network
+
+
+def _with_weights(model: str, n_categories: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        return weights.create_pretrained(model, n_categories, arguments)
+    except WeightsError:
+        # When the network cannot take such images without weights either, the weights are not what is wrong.
+        check_image_size(timm.create_model(model, **arguments), model, image_size)
+        raise
 
 
 def check_image_size(network: nn.Module, model: str, image_size: int) -> None:
@@ -106,9 +115,11 @@ def check_image_size(network: nn.Module, model: str, image_size: int) -> None:
         It cannot take images of that size.
     """
     training = network.training
-    with _refusals(model, image_size), torch.no_grad():
-        network.eval()(torch.zeros(1, 3, image_size, image_size))
-    network.train(training)
+    try:
+        with _refusals(model, image_size), torch.no_grad():
+            network.eval()(torch.zeros(1, 3, image_size, image_size))
+    finally:
+        network.train(training)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import build_model_with_cfg, is_model, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, is_model, register_model
 from torch import nn
 
 from curriculumnet.errors import UsageError
@@ -93,6 +93,9 @@ def curriculumnet_small_stem(
 def _build(network: str, image_size: int, **kwargs: Any) -> nn.Module:
     return apply(timm.create_model(network, **kwargs), image_size)
 
+
+default_cfgs = generate_default_cfgs({ENTRYPOINT: {}})
+"""timm looks here for the entry point's weights, and warns where it finds nothing at all."""
 
 # A module that is loaded anew must not register a second time: timm would warn.
 if not is_model(ENTRYPOINT):

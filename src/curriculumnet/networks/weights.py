@@ -69,8 +69,6 @@ def create_pretrained(model: str, n_categories: int, arguments: dict[str, Any]) 
     except MemoryError:
         raise
     except Exception as error:  # a hub's client may raise anything: its own errors, OSError, RuntimeError, …
-        # When this fails too, the weights are not what is wrong.
-        timm.create_model(model, num_classes=n_categories, **arguments)
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
         published = config.hf_hub_id or config.url
         tried = f"in {cached}, which" if cached else f"not on this machine, and a download of {published}"
