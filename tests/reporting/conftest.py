@@ -91,8 +91,10 @@ class Crawl:
                 add(label, "val", "used")
             for _ in range(5):
                 add(label, "test", "used")
-        for label in self.categories[:3]:
-            add(label, "train", "broken", "a web page, not an image", format=None)
+        cut_off = "cannot be decoded: image file is truncated ({} bytes not processed)"
+        broken = ("a web page, not an image", cut_off.format(5), cut_off.format(62))
+        for label, reason in zip(self.categories, broken, strict=False):
+            add(label, "train", "broken", reason, format=None)
             add(label, "train", "copy", f"the same pixels as {rows[0]['file_name']}")
         if self.picture is None:
             for row in rows:

@@ -206,7 +206,8 @@ def test_account_counts_every_file_and_names_broken_ones(crawl: Make, read: Make
     assert "files seen 42" in page.text
     assert "4 names were passed over as no image at all" in page.text
     assert "1 used image was also found under another category" in page.text
-    assert "3 × a web page, not an image" in page.text
+    assert "1 × a web page, not an image" in page.text
+    assert "2 × cannot be decoded: image file is truncated" in page.text
     broken = [row["file_name"] for row in made.rows if row["state"] == "broken"]
     assert [text for text in page.text_of("bdi") if text in broken] == broken
 

@@ -8,6 +8,7 @@ are laid over white.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,6 +121,19 @@ def _eight_bits(image: Image) -> Image:
 
     values = np.asarray(image).astype(np.int64)
     return Pillow.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+
+
+def kind_of_reason(reason: str) -> str:
+    """Return the reason why a picture cannot be used without what differs from file to file, so that like ones are one.
+
+    >>> kind_of_reason("cannot be decoded: image file is truncated (15 bytes not processed)")
+    'cannot be decoded: image file is truncated'
+    """
+    if reason.startswith("too large"):
+        return "too large"
+    if reason.startswith("cannot be decoded"):
+        return re.sub(r" \([^)]*\)$", "", re.sub(r"b'.*'|0x[0-9a-f]+|\d+", "…", reason))
+    return reason
 
 
 @contextmanager

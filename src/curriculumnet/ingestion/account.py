@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from curriculumnet.images.decode import kind_of_reason
 
 _EXAMPLES = 50
 """How many files that cannot be used are named."""
@@ -81,7 +82,7 @@ def changes(before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]
 
 def _count(images: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str, Any]:
     states = Counter(images["state"][row] for row in rows)
-    reasons = Counter(_kind(images["reason"][row]) for row in rows if images["reason"][row])
+    reasons = Counter(kind_of_reason(images["reason"][row]) for row in rows if images["reason"][row])
     formats = Counter(images["format"][row] for row in rows if images["format"][row])
     return {
         "seen": len(rows),
@@ -89,12 +90,3 @@ def _count(images: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str
         "reasons": dict(reasons.most_common()),
         "formats": dict(formats.most_common()),
     }
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without what differs from file to file."""
-    if reason.startswith("too large"):
-        return "too large"
-    if reason.startswith("cannot be decoded"):
-        return re.sub(r" \([^)]*\)$", "", re.sub(r"b'.*'|0x[0-9a-f]+|\d+", "…", reason))
-    return reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from curriculumnet.images.decode import kind_of_reason
 from curriculumnet.reporting import wording
 from curriculumnet.reporting.contents import Contents
 from curriculumnet.work import tables
@@ -116,7 +117,10 @@ def _state(contents: Contents, state: str, sources: tuple[str, ...]) -> State:
     images = contents.images
     rows = images.filter(pc.equal(images["state"], state))
     by_source = _counts(rows, "source")
-    reasons = Counter({reason: n for reason, n in _counts(rows, "reason").items() if reason})
+    reasons: Counter[str] = Counter()
+    for reason, n in _counts(rows, "reason").items():
+        if reason:
+            reasons[kind_of_reason(reason)] += n
     parts = [_part(reason, n, rows.num_rows) for reason, n in reasons.most_common(_REASONS)]
     rest = sum(reasons.values()) - sum(part.n for part in parts)
     if rest:
