@@ -137,6 +137,15 @@ def test_what_is_shown_says_what_was_found(crawl: Path, write: Write, ingest: Ca
     assert json.loads(json.dumps(console.as_json(ingest(crawl))))["seen"] == 27
 
 
+def test_files_are_counted_per_source(crawl: Path, write: Write, ingest: Callable[..., Any]) -> None:
+    for category in ("cat", "dog"):
+        write(f"clean/{category}/1.png", png(9000 + len(category)))
+    clean = write("clean/cat/2.png", png(9100)).parent.parent
+    result = ingest(crawl, test=clean)
+    assert result.seen_in == {"crawl": 24, "test": 3}
+    assert result.summary()[0] == f"27 files seen: 24 in {crawl}, 3 in {clean}."
+
+
 def test_a_tar_gives_the_same_table_as_its_folder(crawl: Path, ingest: Callable[..., Any], tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         tar.add(crawl, "in/crawl")

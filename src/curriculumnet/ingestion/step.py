@@ -37,8 +37,12 @@ class Ingestion:
         Its table of images.
     source : str
         The crawl, as it was given.
+    sources : dict of str to str
+        The sources as they were given: `crawl`, and `val` and `test` where there are such.
     seen : int
         Files seen; names that are no images are not among them.
+    seen_in : dict of str to int
+        How many of them in each source.
     not_images : int
         Files passed over because of their names.
     states, reasons, formats : dict of str to int
@@ -58,7 +62,9 @@ class Ingestion:
     work: Path
     images_path: Path
     source: str
+    sources: dict[str, str]
     seen: int
+    seen_in: dict[str, int]
     not_images: int
     states: dict[str, int]
     reasons: dict[str, int]
@@ -79,7 +85,7 @@ class Ingestion:
         splits = ", ".join(f"{n:,} {split}" for split, n in self.used.items() if n)
         passed = f" {self.not_images:,} more are no images by their names." if self.not_images else ""
         lines: list[str | Grid] = [
-            f"{self.seen:,} files seen in {self.source}.{passed}",
+            f"{self.seen:,} files seen{self._where()}.{passed}",
             Grid(
                 "What became of them",
                 ("state", "files"),
@@ -99,6 +105,13 @@ class Ingestion:
             lines.append(f"Categories left out: {_few(self.excluded_categories)}.")
         lines.append(f"The table of images: {self.images_path}")
         return lines
+
+    def _where(self) -> str:
+        """Say where the files were seen: in one source, or how many in each."""
+        if len(self.sources) == 1:
+            return f" in {self.source}"
+        each = ", ".join(f"{self.seen_in[key]:,} in {source}" for key, source in self.sources.items())
+        return f": {each}"
 
 
 def ingest(
@@ -404,7 +417,9 @@ def _result(folder: WorkFolder, seconds: float) -> Ingestion:
         work=folder.path,
         images_path=folder.file(IMAGES),
         source=project["sources"]["crawl"]["source"],
+        sources={key: found["source"] for key, found in project["sources"].items()},
         seen=account["seen"],
+        seen_in={key: found["seen"] for key, found in account["sources"].items()},
         not_images=account["not_images"],
         states=account["states"],
         reasons=account["reasons"],
