@@ -423,8 +423,18 @@ def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
         return f"curriculumnet evaluate {here}"
     if any(row["state"] == "outdated" for row in rows) or not folder.file(REPORT).is_file():
         outdated = next((row["step"] for row in rows if row["state"] == "outdated"), "report")
-        return f"curriculumnet {outdated.split(' ')[0]} {here}"
+        return _again(folder, *outdated.partition(" ")[::2])
     return ""
+
+
+def _again(folder: WorkFolder, step: str, name: str) -> str:
+    """Return the command that does an outdated step again; flags other than the needed ones are the person's."""
+    record = folder.record(f"{step}:{name}")
+    command = f"curriculumnet {step} {folder.path}"
+    if record and step in ("train", "embed"):
+        flag, setting = {"train": ("--recipe", "recipe"), "embed": ("--from", "from")}[step]
+        return f"{command} {flag} {record.settings[setting]}, with the flags it was given before"
+    return command
 
 
 def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[str, float]:

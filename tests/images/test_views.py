@@ -85,3 +85,23 @@ def test_the_random_boxes_have_the_area_and_the_shape_that_were_asked():
     assert 0.49 < areas.max() < 0.502
     assert abs(areas.mean() - 0.35) < 0.01
     assert abs(np.log(widths / heights).mean()) < 0.02
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (20_000, 30)])
+@pytest.mark.parametrize("view", [CentreView(224), TenViews(224)])
+def test_a_picture_that_is_nothing_but_long_takes_little_memory(view, size, monkeypatch):
+    buffer = io.BytesIO()
+    Image.new("L", size, 200).save(buffer, "PNG")
+    resized, resize = [], Image.Image.resize
+
+    def noted(image, wanted, *arguments, **more):
+        resized.append(wanted[0] * wanted[1])
+        return resize(image, wanted, *arguments, **more)
+
+    monkeypatch.setattr(Image.Image, "resize", noted)
+    shown = view(buffer.getvalue(), 0)
+    assert shown.shape[1:] == (3, 224, 224)
+    assert (shown == 200).all()
+    # 1 x 60,000 pixels enlarged whole to a short side of 256 would be 4,000 million.
+    assert len(resized) == 1
+    assert resized[0] <= 16 * 256**2

@@ -65,18 +65,29 @@ def test_shares_add_up_and_odd_places_go_to_the_cleaner(sizes, batch_size, place
     shared = share_places(batch_size, tuple(sizes), places)
     assert sum(shared) == batch_size
     assert all(count == 0 for count, size in zip(shared, sizes, strict=True) if size == 0)
-    present = [count for count, size in zip(shared, sizes, strict=True) if size]
-    if places == "equal":
-        assert present == sorted(present, reverse=True)
-        assert present[0] - present[-1] <= 1
-    if places == "half" and len(present) > 1:
-        assert present[0] in (batch_size // 2, -(-batch_size // 2), batch_size // 2 + 1)
+    if places == "equal" and all(sizes):
+        assert list(shared) == sorted(shared, reverse=True)
+        assert shared[0] - shared[-1] <= 1
+    if places == "half" and len(sizes) > 1 and sizes[1]:
+        assert shared[0] in (batch_size // 2, -(-batch_size // 2), batch_size // 2 + 1)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 3), min_size=1, max_size=5).filter(lambda s: s[0] > 0), batch_size=st.integers(1, 99)
+)
+def test_an_empty_subset_leaves_its_places_to_the_next_cleaner_one(sizes, batch_size):
+    for places in ("half", "equal"):
+        shared = share_places(batch_size, tuple(sizes), places)
+        full = share_places(batch_size, (1,) * len(sizes), places)
+        begins = [index for index, size in enumerate(sizes) if size]
+        ends = [*begins[1:], len(sizes)]
+        assert [shared[index] for index in begins] == [sum(full[a:b]) for a, b in zip(begins, ends, strict=True)]
 
 
 def test_the_authors_batch_is_half_clean_and_a_quarter_of_each_other_subset():
     assert share_places(256, (5000, 3000, 1500), "half") == (128, 64, 64)
     assert share_places(255, (5000, 3000, 1500), "half") == (128, 64, 63)
-    assert share_places(256, (5000, 0, 1500), "half") == (128, 0, 128)
+    assert share_places(256, (5000, 0, 1500), "half") == (192, 0, 64)
     assert share_places(256, (5000,), "half") == (256,)
 
 
@@ -149,7 +160,7 @@ def test_another_seed_gives_other_batches():
 def test_an_empty_later_subset_gives_its_places_away():
     ids = np.arange(60)
     batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 2), ids % 5, SETTINGS)
-    assert batches.stages[-1].places == (8, 0, 8)
+    assert batches.stages[-1].places == (12, 0, 4)
     assert batches.stages[1].places == (16, 0)
     assert len(batches[len(batches) - 1]) == 16
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import curriculumnet as cn
-from curriculumnet.errors import UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.errors import InputError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.images import loader
 from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder
@@ -154,3 +154,11 @@ def test_the_default_image_size_follows_the_pictures(work):
     settings = json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
     assert settings["image_size"] == 32
     assert settings["small_stem"] is True
+
+
+def test_a_curriculum_of_an_earlier_reading_of_the_crawl_is_refused(work):
+    source = WorkFolder.open(work).project["sources"]["crawl"]["source"]
+    cn.ingest(source, output=work, seed=1, workers=0, quiet=True)
+    with pytest.raises(InputError, match="orders the images of an earlier reading of the crawl") as raised:
+        cn.train(work, recipe="model-d", quiet=True)
+    assert raised.value.exit_code == 3

@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
-from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, WorkFolderError
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,7 +176,7 @@ def design(
     options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed)
     hint = f"`curriculumnet embed {folder.path} --from NETWORK` makes them."
     features = folder.find("embed", features, "features", hint)
-    name = _checked_name(name or features)
+    name = checked_name(features if name is None else name, "a curriculum")
     settings = {
         "features": features,
         "method": method,
@@ -214,12 +214,6 @@ def design(
     )
 
 
-def _checked_name(name: str) -> str:
-    if name in ("", ".", "..") or PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
-        raise UsageError(f"{name!r} cannot name a curriculum: take a name without / and \\.")
-    return name
-
-
 def _file(table: tables.Table, name: str) -> str:
     return table.file.replace("NAME", name)
 
@@ -232,13 +226,14 @@ def _inputs(folder: WorkFolder, features: str) -> dict[str, str]:
     WorkFolderError, FeaturesError
     """
     matrix = f"features/{features}.npy"
-    again = f"`curriculumnet embed {folder.path}` makes them again."
+    embedded = folder.record(f"embed:{features}")
+    origin = embedded.settings["from"] if embedded else "NETWORK"
+    again = f"`curriculumnet embed {folder.path} --from {origin}` makes them again."
     if not folder.file(IMAGES).is_file():
         raise WorkFolderError(f"{folder.file(IMAGES)} is gone: `curriculumnet ingest` makes it again.")
     if not folder.file(matrix).is_file():
         raise FeaturesError(f"{folder.file(matrix)} is gone: {again}")
     inputs = folder.digests(IMAGES, matrix)
-    embedded = folder.record(f"embed:{features}")
     if embedded and embedded.inputs.get(IMAGES, inputs[IMAGES]) != inputs[IMAGES]:
         raise FeaturesError(f"The features {features} are those of an earlier {IMAGES} in {folder.path}: {again}")
     return inputs

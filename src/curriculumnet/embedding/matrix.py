@@ -80,6 +80,9 @@ def open_given(path: Path, n: int) -> NDArray[Any]:
         raise FeaturesError(f"{path} is not there: check the name, or the folder that you are in.")
     try:
         matrix: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(matrix, np.ndarray):
+            matrix.close()
+            raise ValueError("it is an archive of several arrays")
     except (ValueError, EOFError, OSError) as error:
         raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): save it with numpy.save.") from error
     if matrix.ndim != 2 or matrix.shape[1] == 0 or matrix.dtype.kind not in "fiu":

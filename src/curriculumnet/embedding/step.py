@@ -6,13 +6,13 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet import console
 from curriculumnet.errors import InputError, UnknownNameError, UsageError
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Record, Stopwatch, WorkFolder, file_digest
+from curriculumnet.work.folder import IMAGES, Record, Stopwatch, WorkFolder, checked_name, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,7 +159,7 @@ def embed(
         origin = _origin(folder, what)
         if origin.kind == "file" and image_size is not None:
             raise UsageError("--image-size means nothing for features from a file: leave it out.")
-        features = _checked_name(name or origin.name)
+        features = checked_name(origin.name if name is None else name, "features")
         inputs = folder.digests(IMAGES) | origin.inputs
         settings = {"from": what, "kind": origin.kind, "image_size": image_size}
         record = folder.finished(f"embed:{features}", inputs, settings)
@@ -195,12 +195,6 @@ def _matrix(name: str) -> str:
 
 def _about(name: str) -> str:
     return f"features/{name}.json"
-
-
-def _checked_name(name: str) -> str:
-    if name in ("", ".", "..") or PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
-        raise UsageError(f"{name!r} cannot name features: take a name without / and \\.")
-    return name
 
 
 def _origin(folder: WorkFolder, what: str) -> _Origin:

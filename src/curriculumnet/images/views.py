@@ -21,6 +21,10 @@ _ATTEMPTS = 10
 """How often a random crop is drawn before the centre is taken, as in torchvision."""
 
 
+_LONGEST = 16
+"""The long side of what is resized for a centre crop, in short sides."""
+
+
 class View(Protocol):
     """Bytes of a picture and a seed to a uint8 array (views, 3, size, size)."""
 
@@ -133,10 +137,20 @@ def random_box(
 def _resized(data: bytes, view: CentreView | TenViews) -> Image:
     """Resize as torchvision's Resize does, rounding included: weights from elsewhere were trained with that."""
     short = math.floor(view.image_size / view.crop_pct)
-    image = decode(data, short_side=short)
+    image = _not_too_long(decode(data, short_side=short))
     least = min(image.size)
     width, height = (short if side == least else int(short * side / least) for side in image.size)
     return image.resize((width, height), _filter(view.interpolation))
+
+
+def _not_too_long(image: Image) -> Image:
+    """Return the middle of a picture that is many times longer than wide: enlarged whole it would fill the memory."""
+    most = _LONGEST * min(image.size)
+    if max(image.size) <= most:
+        return image
+    width, height = (min(side, most) for side in image.size)
+    left, top = _centred(image.width, width), _centred(image.height, height)
+    return image.crop((left, top, left + width, top + height))
 
 
 def _centred(side: int, size: int) -> int:

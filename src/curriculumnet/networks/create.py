@@ -18,7 +18,7 @@ from curriculumnet.errors import CurriculumNetError, UnknownNameError, UsageErro
 from curriculumnet.networks import small_stem as stem
 from curriculumnet.networks import weights
 
-_RECIPE = re.compile(r"model-[a-d](-.*)?")
+_RECIPE = re.compile(r"model-[a-d](-balanced)?")
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 

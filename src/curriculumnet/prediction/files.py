@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Bytes, Folder, open_bytes, split_root
+from curriculumnet.images.archives import Bytes, Folder, open_bytes, open_tar, split_root
 from curriculumnet.images.decode import TooLarge, Unreadable
 from curriculumnet.images.views import View
 
@@ -67,7 +67,7 @@ def find(files: Sequence[str]) -> list[Asked]:
     asked: list[Asked] = []
     for given in files:
         path, inner = split_root(given)
-        if path.is_dir() or (path.is_file() and path.suffix.lower() == ".tar"):
+        if _holds_files(path):
             asked += _inside(given, path, inner)
         else:
             asked.append(Asked(_printable(given), Folder(os.fspath(path.parent)), path.name))
@@ -144,7 +144,17 @@ def _seen(file: Asked, view: View) -> NDArray[np.uint8] | Trouble:
         return Trouble("broken", str(error))
 
 
+def _holds_files(path: Path) -> bool:
+    """Say whether a path is a folder or a tar; a name that no file can have is neither."""
+    try:
+        return path.is_dir() or (path.is_file() and path.suffix.lower() == ".tar")
+    except OSError:
+        return False
+
+
 def _inside(given: str, path: Path, inner: str) -> list[Asked]:
+    if inner and path.is_file() and inner in (tar := open_tar(path)).index.members:
+        return [Asked(_printable(given), tar, inner)]
     place = open_bytes(given)
     names = [name for name in place.names() if _may_be_picture(name)]
     if not names:

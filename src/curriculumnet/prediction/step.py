@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -161,7 +162,7 @@ def predict(
     curriculumnet predict crawl-work photo.jpg holiday/ --jsonl
     """
     given = [files] if isinstance(files, str | os.PathLike) else list(files)
-    if not given:
+    if not given or not all(os.fspath(file) for file in given):
         raise UsageError("No file was given: name pictures, folders or tars after the model.")
     if batch_size <= 0:
         raise UsageError(f"--batch-size is {batch_size}: it must be above 0.")
@@ -190,7 +191,7 @@ def predict(
             if not jsonl:
                 kept.append(answer)
             elif not _write_line(answer):
-                break
+                return Predictions(folder, answered, unanswered, ())
             progress.advance()
     if unanswered and not answered:
         what = "The file" if unanswered == 1 else f"None of the {unanswered:,} files"
@@ -208,7 +209,13 @@ def _model_folder(path: Path) -> Path:
     """
     from curriculumnet.networks.folder import CONFIG
 
-    if (path / PROJECT).is_file():
+    try:
+        known = (path / PROJECT).is_file()
+    except OSError as error:
+        raise InputError(
+            f"{path} is no folder ({error.strerror}): give a work folder, a run's folder or a model folder."
+        ) from error
+    if known:
         folder = WorkFolder.open(path)
         return folder.file(f"runs/{_newest_run(folder)}/model")
     for found in (path, path / "model"):
@@ -240,7 +247,7 @@ def _answers(asked: Sequence[Asked], predictor: Predictor, batch_size: int, work
     """Answer files in their order."""
     import torch
 
-    from curriculumnet.prediction.files import load
+    from curriculumnet.prediction.files import Trouble, load
 
     categories = predictor.model.categories
     size = min(_TOP, len(categories))
@@ -256,6 +263,9 @@ def _answers(asked: Sequence[Asked], predictor: Predictor, batch_size: int, work
                 yield _unanswered(name, trouble)
                 continue
             top = tuple((categories[place], round(share, _DIGITS)) for share, place in zip(*next(best), strict=True))
+            if not all(math.isfinite(share) for _, share in top):
+                yield _unanswered(name, Trouble("refused", "the network's answer to it is not a number"))
+                continue
             yield Answer(name, top[0][0], top[0][1], top, "used", "")
 
 

@@ -144,7 +144,8 @@ def share_places(batch_size: int, sizes: tuple[int, ...], places: Places) -> tup
     batch_size : int
         B.
     sizes : tuple of int
-        Images in each subset that takes part, cleanest first; an empty one gets no place.
+        Images in each subset that takes part, cleanest first. An empty one leaves its places to the next cleaner one
+        that has images.
     places : {"half", "equal", "size"}
         Half to the clean one and the other half shared equally; all equally; or in proportion to the sizes.
 
@@ -160,19 +161,22 @@ def share_places(batch_size: int, sizes: tuple[int, ...], places: Places) -> tup
     """
     if sizes[0] == 0:
         raise InputError("The clean subset is empty: there is nothing to begin with; design another curriculum.")
-    present = [index for index, size in enumerate(sizes) if size]
+    if sizes[0] == 0:
+        raise InputError("The clean subset is empty: there is nothing to begin with; design another curriculum.")
     if places == "size":
-        shares = np.asarray([sizes[index] for index in present], dtype=float)
-    elif places == "equal" or len(present) == 1:
-        shares = np.ones(len(present))
+        shares = np.asarray(sizes, dtype=float)
+    elif places == "equal" or len(sizes) == 1:
+        shares = np.ones(len(sizes))
     else:
-        shares = np.asarray([len(present) - 1.0] + [1.0] * (len(present) - 1))
-    exact = batch_size * shares / shares.sum()
-    whole = np.floor(exact + 1e-9).astype(int)
-    whole[: batch_size - int(whole.sum())] += 1
+        shares = np.asarray([len(sizes) - 1.0] + [1.0] * (len(sizes) - 1))
+    whole = np.floor(batch_size * shares / shares.sum() + 1e-9).astype(int)
+    odd = batch_size - int(whole.sum())
+    whole[np.flatnonzero(shares)[:odd]] += 1
     given = [0] * len(sizes)
-    for index, count in zip(present, whole, strict=True):
-        given[index] = int(count)
+    receiver = 0
+    for index, count in enumerate(whole.tolist()):
+        receiver = index if sizes[index] else receiver
+        given[receiver] += count
     return tuple(given)
 
 

@@ -14,7 +14,7 @@ from curriculumnet import console
 from curriculumnet.errors import InputError, UsageError
 from curriculumnet.training.recipes import Recipe, find
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,7 +191,7 @@ def train(
     WorkFolderError
         No work folder, or no curriculum where the recipe needs one.
     InputError
-        The clean subset is empty.
+        The clean subset is empty, or the curriculum is that of an earlier reading of the crawl.
     MachineError
         No such device, or the disk is full.
 
@@ -201,13 +201,14 @@ def train(
     """
     watch = Stopwatch()
     how = find(recipe)
-    run = name or recipe
+    run = checked_name(recipe if name is None else name, "a run")
     folder = WorkFolder.open(work)
     with folder.lock(lambda message: console.say(message, quiet=quiet)):
         inputs = folder.digests(IMAGES)
         if how.uses_curriculum:
             hint = f"`curriculumnet design {folder.path}` makes one."
             curriculum = folder.find("design", curriculum, "curriculum", hint)
+            _check_curriculum(folder, curriculum, inputs[IMAGES])
             inputs |= folder.digests(f"curricula/{curriculum}.parquet")
         images = tables.read(folder.file(IMAGES))
         size = image_size or _default_image_size(images)
@@ -419,6 +420,18 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
 def _default_rate(optimizer: str, pretrained: bool) -> float:
     rate = {"sgd": 0.1, "adamw": 1e-3}[optimizer]
     return rate * {"sgd": 0.1, "adamw": 0.2}[optimizer] if pretrained else rate
+
+
+def _check_curriculum(folder: WorkFolder, curriculum: str, images: str) -> None:
+    """Refuse a curriculum whose image ids are those of an earlier table of images."""
+    record = folder.record(f"design:{curriculum}")
+    if record and record.inputs.get(IMAGES, images) != images:
+        features = record.settings["features"]
+        raise InputError(
+            f"The curriculum {curriculum} in {folder.path} orders the images of an earlier reading of the crawl: "
+            f"`curriculumnet embed` with what gave the features {features}, then `curriculumnet design {folder.path} "
+            f"--features {features}`, make it again."
+        )
 
 
 def _check(settings: dict[str, Any]) -> None:

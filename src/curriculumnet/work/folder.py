@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from curriculumnet.errors import MachineError, UnknownNameError, WorkFolderBusyError, WorkFolderError
+from curriculumnet.errors import MachineError, UnknownNameError, UsageError, WorkFolderBusyError, WorkFolderError
 from curriculumnet.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ REPORT = "report.html"
 _LOCK = "lock.json"
 _GUARD = ".lock"
 _TEMPORARY = ".writing-"
+_LONGEST_NAME = 100
+"""Bytes of a name; with what is put before and behind it, file systems take 255."""
 
 _held: dict[Path, int] = {}
 """How many times this process holds the lock of each work folder: `run` holds it while its steps take it too."""
@@ -362,6 +364,25 @@ def writing(path: Path) -> Iterator[None]:
                 f"{path} may not be written ({error.strerror}): choose another folder with -o."
             ) from error
         raise
+
+
+def checked_name(name: str, what: str) -> str:
+    """Return the name of a run, features or a curriculum, once it is sure that it can name a file on any system.
+
+    Raises
+    ------
+    UsageError
+        It cannot.
+    """
+    if (
+        not 0 < len(name.encode("utf-8", "surrogateescape")) <= _LONGEST_NAME
+        or not name.isprintable()
+        or set(name) & set('/\\:*?"<>|')
+        or name.startswith(".")
+        or name.endswith((".", " "))
+    ):
+        raise UsageError(f"{name!r} cannot name {what}: take a short name of letters, digits, - and _.")
+    return name
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
