@@ -34,7 +34,7 @@ def write_images(folder, labels, splits, states):
 def write_features(folder, name, matrix):
     file = f"features/{name}.npy"
     folder.write_with(file, lambda f: np.save(f, matrix))
-    folder.stamp(f"embed:{name}", folder.digests(IMAGES), {}, [file], 0.0)
+    folder.stamp(f"embed:{name}", folder.digests(IMAGES), {"from": "resnet18"}, [file], 0.0)
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_features_of_other_images_are_refused(work):
     with pytest.raises(FeaturesError, match=r"cannot be read as a \.npy matrix"):
         design(work.path, features="net")
     work.file("features/net.npy").unlink()
-    with pytest.raises(FeaturesError, match=r"net\.npy is gone: `curriculumnet embed"):
+    with pytest.raises(FeaturesError, match=r"net\.npy is gone: `curriculumnet embed .* --from resnet18` makes them again"):
         design(work.path, features="net")
 
 
