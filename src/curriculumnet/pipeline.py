@@ -146,10 +146,12 @@ def run(
     model: str = "resnet18",
     image_size: int | None = None,
     pretrained: bool = False,
+    small_stem: bool | None = None,
     epochs: float | None = None,
     batch_size: int = 256,
-    optimizer: Literal["sgd", "adamw"] = "sgd",
+    optimizer: Literal["sgd", "adamw"] = "adamw",
     learning_rate: float | None = None,
+    crop_scale: tuple[float, float] = (0.5, 1.0),
     mirror: bool = True,
     seed: int = 0,
     device: str = "auto",
@@ -194,6 +196,8 @@ def run(
         Height and width of the input in pixels.
     pretrained : bool
         Begin with weights trained elsewhere; they may be downloaded.
+    small_stem : bool, optional
+        First convolution for small pictures; on up to 64 px.
     epochs : float, optional
         Passes over the training images; 30, or 10 if pretrained.
     batch_size : int
@@ -202,6 +206,8 @@ def run(
         SGD with Nesterov momentum, or AdamW.
     learning_rate : float, optional
         The highest learning rate.
+    crop_scale : tuple of float
+        Least and greatest area of the random crop in training.
     mirror : bool
         Mirror half of the pictures in training.
     seed : int
@@ -231,10 +237,12 @@ def run(
         "model": model,
         "image_size": image_size,
         "pretrained": pretrained,
+        "small_stem": small_stem,
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
+        "crop_scale": crop_scale,
         "mirror": mirror,
         "seed": seed,
         "device": device,
@@ -346,8 +354,17 @@ def demo(
     )
 
 
-_DEMO: dict[str, Any] = {"model": "resnet10t", "image_size": 64, "epochs": 40, "batch_size": 64, "mirror": False}
-"""The demonstration's settings: digits are not mirrored, and both trainings together take a few minutes on 2 cores."""
+_DEMO: dict[str, Any] = {
+    "model": "test_resnet",
+    "image_size": 64,
+    "epochs": 40,
+    "batch_size": 32,
+    "learning_rate": 0.003,
+    "crop_scale": (0.6, 1.0),
+    "mirror": False,
+}
+"""The demonstration's settings: a network so small that it learns within minutes on 2 cores; digits are not mirrored,
+and a small part of one is no digit."""
 
 
 def status(work: str | os.PathLike[str]) -> Status:

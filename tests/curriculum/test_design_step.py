@@ -249,7 +249,7 @@ def test_features_of_other_images_are_refused(work):
     with pytest.raises(FeaturesError, match=r"cannot be read as a \.npy matrix"):
         design(work.path, features="net")
     work.file("features/net.npy").unlink()
-    with pytest.raises(FeaturesError, match=r"net\.npy is gone: `curriculumnet embed .* --from resnet18` makes them again"):
+    with pytest.raises(FeaturesError, match=r"net\.npy is gone: `curriculumnet embed .* --from resnet18` makes"):
         design(work.path, features="net")
 
 

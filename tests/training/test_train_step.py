@@ -104,7 +104,7 @@ def test_a_finished_run_is_not_trained_again_unless_its_settings_change(work, ca
 def test_the_best_weights_are_kept_where_validation_is_clean_else_the_last(prepared, tmp_path, clean):
     val = {"val": prepared.parent / "test"} if clean else {}
     work = cn.ingest(prepared.parent / "crawl", output=tmp_path / "work", **val, workers=0, quiet=True).work
-    options = SMALL | {"learning_rate": 0.4, "ema_decay": 0.0, "precision": "float32"}
+    options = SMALL | {"optimizer": "sgd", "learning_rate": 0.4, "ema_decay": 0.0, "precision": "float32"}
     history = cn.train(work, recipe="model-a", epochs=4, **options).table()
     curve = history.filter(pc.equal(history["metric"], "val_top1_error"))["value"].to_pylist()
     measured = cn.evaluate(work, crops=(1,), workers=0, device="cpu", quiet=True).figures
@@ -130,6 +130,7 @@ def test_precision_and_optimizer_are_as_asked(work):
         ({"recipe": "model-a", "epochs": 0}, UsageError, "--epochs is 0"),
         ({"recipe": "model-a", "noisy_share": 2.0}, UsageError, "--noisy-share is 2.0"),
         ({"recipe": "model-a", "crop_scale": (0.5, 0.1)}, UsageError, "--crop-scale"),
+        ({"recipe": "model-a", "learning_rate": 0.0}, UsageError, "--learning-rate is 0.0: it must be above 0"),
         ({"recipe": "model-d", "stage_shares": (1.0,)}, UsageError, "--stage-shares has 1 values"),
         ({"recipe": "model-a", "learning_rate": 1e30, "epochs": 2}, UsageError, "lower --learning-rate"),
     ],

@@ -85,7 +85,7 @@ def train(
     small_stem: bool | None = None,
     epochs: float | None = None,
     batch_size: int = 256,
-    optimizer: Literal["sgd", "adamw"] = "sgd",
+    optimizer: Literal["sgd", "adamw"] = "adamw",
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     momentum: float = 0.9,
@@ -98,7 +98,7 @@ def train(
     weight_norm: bool = False,
     stage_shares: tuple[float, ...] = (),
     stage_schedule: Literal["one", "restart"] = "one",
-    crop_scale: tuple[float, float] = (0.25, 1.0),
+    crop_scale: tuple[float, float] = (0.5, 1.0),
     crop_ratio: tuple[float, float] = (0.75, 4 / 3),
     mirror: bool = True,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -140,7 +140,7 @@ def train(
         SGD with Nesterov momentum, or AdamW.
     learning_rate : float, optional
         The highest learning rate.
-        Unless given, 0.1 · B/256 with SGD (a tenth if pretrained), 0.001 · B/256 with AdamW (a fifth if pretrained).
+        Unless given, 0.1 · B/256 with SGD, 0.003 · √(B/256) with AdamW; a tenth of it if pretrained.
     weight_decay : float, optional
         Decay of weights; 0.0005 with SGD, 0.05 with AdamW.
     momentum : float
@@ -222,7 +222,9 @@ def train(
             "epochs": epochs if epochs is not None else (10 if pretrained else 30),
             "batch_size": batch_size,
             "optimizer": optimizer,
-            "learning_rate": learning_rate or _default_rate(optimizer, pretrained) * batch_size / 256,
+            "learning_rate": _default_rate(optimizer, pretrained, batch_size)
+            if learning_rate is None
+            else learning_rate,
             "weight_decay": weight_decay if weight_decay is not None else {"sgd": 5e-4, "adamw": 0.05}[optimizer],
             "momentum": momentum,
             "warmup_share": warmup_share,
@@ -417,9 +419,11 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
     return small_stem_suits(model, image_size)
 
 
-def _default_rate(optimizer: str, pretrained: bool) -> float:
-    rate = {"sgd": 0.1, "adamw": 1e-3}[optimizer]
-    return rate * {"sgd": 0.1, "adamw": 0.2}[optimizer] if pretrained else rate
+def _default_rate(optimizer: str, pretrained: bool, batch_size: int) -> float:
+    """Return the highest learning rate: in proportion to the batch with SGD, to its root with AdamW."""
+    share = max(0, batch_size) / 256
+    rate = 0.1 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
+    return rate / 10 if pretrained else rate
 
 
 def _check_curriculum(folder: WorkFolder, curriculum: str, images: str) -> None:
