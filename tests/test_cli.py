@@ -468,7 +468,7 @@ def test_a_signal_ends_a_command_after_it_has_cleared_up(
     )
     workers = [int(pid) for pid in wait_for(tmp_path / "ready").split()]
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == code
     assert said.startswith("Stopped")
     assert said.endswith("Nothing that had finished is lost: start the same command again to go on.\n")
@@ -489,4 +489,4 @@ def test_a_reader_that_has_gone_is_no_error(program: list[str], tmp_path: Path, 
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0

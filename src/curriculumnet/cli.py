@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import inspect
+import io
 import os
 import re
 import signal
@@ -412,4 +413,8 @@ def _print(show: Callable[[console.Result], None], result: console.Result) -> No
 
 def main() -> None:
     """Run the command that was typed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            # Windows writes to files and pipes in an encoding that lacks most categories' letters.
+            stream.reconfigure(encoding="utf-8")
     app(prog_name="curriculumnet")

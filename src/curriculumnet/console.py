@@ -133,6 +133,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._start = self._last_line = time.monotonic()
+        if _path is not None:
+            _path.skip(self._done / max(1, self._total))
         if self._quiet or not _stderr().is_terminal:
             return self
         if _path is not None:
@@ -176,11 +178,12 @@ class _Path:
         self._now = ""
         self._start = time.monotonic()
         self._share = 0.0
+        self._before = 0.0
         self._task = live.add_task(title, total=1.0, unit="")
 
     def plan(self, weights: dict[str, float]) -> None:
         """Set the weights of the steps to come; what is behind no longer counts towards the time left."""
-        self._weights, self._done, self._share = dict(weights), 0.0, 0.0
+        self._weights, self._done, self._share, self._before = dict(weights), 0.0, 0.0, 0.0
         self._start = time.monotonic()
 
     def enter(self, name: str) -> None:
@@ -188,15 +191,20 @@ class _Path:
         self._now, self._share = name, 0.0
         self.within(0.0)
 
+    def skip(self, share: float) -> None:
+        """Say that this share of the present step was done before, and tells nothing of how long the rest takes."""
+        self._before += self._weights.get(self._now, 0.0) * share / max(1e-9, sum(self._weights.values()))
+
     def within(self, share: float) -> None:
         self._share = (self._done + self._weights.get(self._now, 0.0) * share) / max(1e-9, sum(self._weights.values()))
         self.live.update(self._task, completed=self._share, whole_left=self.left())
 
     def left(self) -> str:
         """Return how long the whole path still takes, going by what has been done of it."""
-        if self._share < 0.005:
+        done = self._share - self._before
+        if done < 0.005:
             return "whole path: measuring"
-        seconds = (time.monotonic() - self._start) * (1 - self._share) / self._share
+        seconds = (time.monotonic() - self._start) * (1 - self._share) / done
         return f"whole path: {duration(seconds)} left"
 
 

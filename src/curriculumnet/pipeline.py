@@ -139,6 +139,8 @@ def run(
     file_column: str = "file_name",
     group_column: str | None = None,
     exclude_category: tuple[str, ...] = (),
+    min_side: int = 16,
+    min_images: int = 2,
     features_from: str | None = None,
     compare: bool = False,
     balanced: bool = False,
@@ -168,7 +170,7 @@ def run(
     source : path-like
         The crawl: class folders, a tar, a table or a list.
     output : path-like, optional
-        The work folder; NAME-work beside you unless given.
+        The work folder; ./NAME-work unless given.
     val : path-like, optional
         Clean validation pictures; else a tenth of the crawl is held out.
     test : path-like, optional
@@ -181,6 +183,10 @@ def run(
         A table's column of groups that must not be split.
     exclude_category : tuple of str
         A category to leave out; may be repeated.
+    min_side : int
+        The least short side of an image, in pixels.
+    min_images : int
+        Leave out categories with fewer usable images.
     features_from : str, optional
         A pretrained network whose features to use.
         The initial model is then trained only if `compare` asks for it.
@@ -232,6 +238,7 @@ def run(
     --------
     curriculumnet run crawl/ --test clean/ --epochs 60
     """
+    _check_names(method, features_from, model, device)
     watch = Stopwatch()
     training: dict[str, Any] = {
         "model": model,
@@ -261,6 +268,8 @@ def run(
             file_column=file_column,
             group_column=group_column,
             exclude_category=exclude_category,
+            min_side=min_side,
+            min_images=min_images,
             seed=seed,
             workers=workers,
             quiet=quiet,
@@ -290,6 +299,21 @@ def run(
         comparisons=measured.comparisons,
         seconds=watch.seconds,
     )
+
+
+def _check_names(method: str, features_from: str | None, model: str, device: str) -> None:
+    """Find out before hours of work what would stop it afterwards."""
+    from curriculumnet.curriculum.methods import METHODS
+    from curriculumnet.errors import UnknownNameError
+    from curriculumnet.networks.create import check_name
+    from curriculumnet.networks.device import resolve_device
+
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    check_name(model)
+    if features_from is not None and not features_from.lower().endswith(".npy"):
+        check_name(features_from)
+    resolve_device(device)
 
 
 def demo(
@@ -398,11 +422,7 @@ def status(work: str | os.PathLike[str]) -> Status:
         }
         for step, record in _records(folder)
     ]
-    finished = set(folder.names("train"))
-    begun = {path.parent.parent.name for path in folder.file("runs").glob("*/checkpoints/*.pt")}
-    rows += [
-        {"step": f"train {name}", "state": "begun", "finished": "", "seconds": 0.0} for name in sorted(begun - finished)
-    ]
+    rows += [{"step": f"train {name}", "state": "begun", "finished": "", "seconds": 0.0} for name in _begun(folder)]
     return Status(folder.path, rows, _next(folder, rows))
 
 
@@ -411,6 +431,19 @@ def _records(folder: WorkFolder) -> Iterator[tuple[str, Record]]:
         record = folder.record(step)
         if record is not None:
             yield step, record
+
+
+def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
+    """Return the settings of the trainings that have a checkpoint and have not finished with these settings."""
+    begun = {}
+    for path in sorted(folder.file("runs").glob("*/checkpoints/settings.json")):
+        name = path.parent.parent.name
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        record = folder.record(f"train:{name}")
+        finished = record is not None and all(settings[key] == value for key, value in record.settings.items())
+        if not finished and any(path.parent.glob("*.pt")):
+            begun[name] = settings
+    return begun
 
 
 def _is_fresh(folder: WorkFolder, record: Record) -> bool:
@@ -423,7 +456,8 @@ def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
     here = folder.path
     for row in rows:
         if row["state"] == "begun":
-            return f"curriculumnet train {here} --recipe {row['step'].split(' ', 1)[1]}, as it was started, goes on"
+            recipe = _begun(folder)[row["step"].split(" ", 1)[1]]["recipe"]
+            return f"curriculumnet train {here} --recipe {recipe}, with the flags it was given before"
     if not folder.names("embed"):
         if not folder.names("train"):
             return f"curriculumnet train {here} --recipe {_BASELINE}"

@@ -211,10 +211,11 @@ def test_the_mean_is_taken_block_by_block(work, monkeypatch):
 
 
 def test_a_summary_names_the_subsets(work):
-    line, grid, paths = design(work.path).summary()
+    line, grid, without, paths = design(work.path).summary()
     assert line.startswith("Curriculum net: ")
     assert [row[0] for row in grid.rows] == ["clean", "noisy", "highly noisy"]
     assert [row[0] for row in design(work.path, n_subsets=2).summary()[1].rows] == ["0", "1"]
+    assert without == "Categories without usable training images: empty."
     assert "curricula/net.parquet" in paths.replace("\\", "/")
 
 
@@ -225,7 +226,7 @@ def test_wrong_use_is_told_apart(work, tmp_path):
         design(work.path, features="nte")
     with pytest.raises(UsageError, match="cannot name a curriculum"):
         design(work.path, name="../elsewhere")
-    with pytest.raises(UsageError, match="n_subsets must be a whole number"):
+    with pytest.raises(UsageError, match=r"--n-subsets \(n_subsets\) must be a whole number"):
         design(work.path, n_subsets=0)
     with pytest.raises(WorkFolderError, match="is no work folder"):
         design(tmp_path / "nothing")

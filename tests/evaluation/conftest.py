@@ -54,7 +54,12 @@ class Work:
         columns |= {"image_id": list(range(n)), "reason": [""] * n, "label_conflict": [False] * n}
         self.folder.write_table(IMAGES, tables.build(tables.IMAGES, columns))
         sources = {
-            key: {"source": key, "root": str(self.home / key), "kind": "folders"}
+            key: {
+                "source": key,
+                "root": str(self.home / key),
+                "kind": "folders",
+                "labels": "crawl" if key == "crawl" else "clean",
+            }
             for key in dict.fromkeys(columns["source"])
         }
         self.folder.stamp("ingest", {}, {}, [IMAGES], 1.0, sources=sources, categories=list(self.categories))

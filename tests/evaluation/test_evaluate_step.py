@@ -76,7 +76,7 @@ def test_networks_that_always_say_the_same_have_the_errors_that_follow(work):
 
 
 def centre(pixels, size):
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    top, left = (round((side - size) / 2) for side in pixels.shape[:2])
     return pixels[top : top + size, left : left + size]
 
 
@@ -104,8 +104,8 @@ def test_predictions_are_those_of_the_network_on_the_pictures(work, crops):
     for image_id, row in list(zip(table["image_id"].to_pylist(), found, strict=True))[::5]:
         image = Image.open(work.home / "test" / work.rows[image_id]["file_name"])
         # A crop of 32 is 0.875 of 36 pixels.
-        scale = 36 / min(image.size)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        short = min(image.size)
+        image = image.resize([36 * side // short for side in image.size], Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
         shown = np.stack(ten(pixels, 32) if crops == 10 else [centre(pixels, 32)])
         batch = torch.from_numpy(((shown / np.float32(255) - mean) / std).transpose(0, 3, 1, 2).copy())
@@ -319,10 +319,10 @@ def test_the_summary_shows_errors_and_differences_with_intervals(work):
         "Error in % on test images, clean labels, 10 crops; 95 % intervals",
         "Error in % on validation images, the crawl's own labels, 1 crop; 95 % intervals",
         "Error in % on validation images, the crawl's own labels, 10 crops; 95 % intervals",
-        "Points of error less than model-a: test images, 1 crop; 95 % paired intervals",
-        "Points of error less than model-a: test images, 10 crops; 95 % paired intervals",
-        "Points of error less than model-a: validation images, 1 crop; 95 % paired intervals",
-        "Points of error less than model-a: validation images, 10 crops; 95 % paired intervals",
+        "Points of error less than model-a (+ is better): test images, 1 crop; 95 % paired intervals",
+        "Points of error less than model-a (+ is better): test images, 10 crops; 95 % paired intervals",
+        "Points of error less than model-a (+ is better): validation images, 1 crop; 95 % paired intervals",
+        "Points of error less than model-a (+ is better): validation images, 10 crops; 95 % paired intervals",
     ]
     assert grids[0].rows[0] == ("model-a", "77.8 (63.0 to 92.6)", "22.2 (7.4 to 37.0)")
     assert [row[0] for row in grids[4].rows] == ["model-d", "random"]

@@ -538,3 +538,12 @@ def test_the_miniature_is_accounted_for_to_the_file(tmp_path: Path, ingest: Call
     assert result.seen - result.states["broken"] == sum(made.sizes.values()) + made.counts["test"]
     assert result.used["test"] == made.counts["test"]
     assert list(result.categories) == sorted(made.sizes)
+
+
+@pytest.mark.parametrize("left", ["images.parquet", ".writing-1-images.parquet", ".DS_Store"])
+def test_what_a_killed_start_left_is_no_stranger(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path, left: str
+) -> None:
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / left).write_bytes(b"half")
+    assert ingest(crawl, output=tmp_path / "begun").states["used"] == 24

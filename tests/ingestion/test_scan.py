@@ -229,7 +229,7 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals, wri
     else:
         process.send_signal(how)
     try:
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise

@@ -21,6 +21,11 @@ def draw(folder, per_category, seed):
             Image.fromarray(pixels).save(folder / category / f"{number:03}.png")
 
 
+@pytest.fixture(name="draw")
+def _draw():
+    return draw
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """Ingested, with features and a curriculum; shared, so copy it before writing."""

@@ -30,7 +30,7 @@ def made(recipe="model-d", n=90, categories=5, n_subsets=3, **changes):
     """Batches over n images whose category is id % categories and whose subset is id % n_subsets."""
     ids = np.arange(n)
     subsets = ids % n_subsets if RECIPES[recipe].uses_curriculum else None
-    return plan(RECIPES[recipe], ids, subsets, ids % categories, SETTINGS | changes)
+    return plan(RECIPES[recipe], ids, subsets, n_subsets, ids % categories, SETTINGS | changes)
 
 
 @given(n=st.integers(1, 300), places=st.integers(1, 40), seed=st.integers(0, 2**32))
@@ -141,7 +141,7 @@ def test_a_batch_may_have_fewer_places_than_there_are_categories():
 def test_balance_of_model_a_balanced_is_over_all_images():
     ids = np.arange(100)
     targets = np.where(ids < 90, 0, 1)
-    batches = plan(RECIPES["model-a-balanced"], ids, None, targets, SETTINGS | {"epochs": 20})
+    batches = plan(RECIPES["model-a-balanced"], ids, None, 1, targets, SETTINGS | {"epochs": 20})
     drawn = np.concatenate([batches[number] for number in range(len(batches))])
     assert np.mean(targets[drawn]) == 0.5
 
@@ -159,7 +159,7 @@ def test_another_seed_gives_other_batches():
 
 def test_an_empty_later_subset_gives_its_places_away():
     ids = np.arange(60)
-    batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 2), ids % 5, SETTINGS)
+    batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 2), 3, ids % 5, SETTINGS)
     assert batches.stages[-1].places == (12, 0, 4)
     assert batches.stages[1].places == (16, 0)
     assert len(batches[len(batches) - 1]) == 16
@@ -195,3 +195,10 @@ def test_any_number_of_subsets_gives_whole_batches(n_subsets, batch_size, epochs
         assert len(batches[number]) == batch_size
         _, stage = batches.stage(number)
         assert len(stage.place_weights()) == len(stage.place_subsets()) == batch_size
+
+
+def test_a_subset_without_any_image_still_has_its_stage():
+    ids = np.arange(90)
+    batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 1), 3, ids % 5, SETTINGS)
+    assert len(batches.stages) == 3
+    assert batches.stages[-1].places == (8, 8, 0)

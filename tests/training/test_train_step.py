@@ -78,7 +78,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(work, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         cn.train(work, recipe="model-d", name="stopped", **options)
     monkeypatch.setattr(loader, "load", through)
-    assert [p.name for p in (work / "runs/stopped/checkpoints").iterdir()] == ["step-00000004.pt"]
+    assert [p.name for p in (work / "runs/stopped/checkpoints").glob("*.pt")] == ["step-00000004.pt"]
     assert "train stopped" in [row["step"] for row in cn.status(work).steps if row["state"] == "begun"]
 
     cn.train(work, recipe="model-d", name="stopped", **options)
@@ -130,6 +130,11 @@ def test_precision_and_optimizer_are_as_asked(work):
         ({"recipe": "model-a", "epochs": 0}, UsageError, "--epochs is 0"),
         ({"recipe": "model-a", "noisy_share": 2.0}, UsageError, "--noisy-share is 2.0"),
         ({"recipe": "model-a", "crop_scale": (0.5, 0.1)}, UsageError, "--crop-scale"),
+        ({"recipe": "model-a", "seed": -1}, UsageError, "--seed is -1: it must be at least 0"),
+        ({"recipe": "model-a", "label_smoothing": 2.0}, UsageError, "--label-smoothing is 2.0"),
+        ({"recipe": "model-a", "crop_ratio": (0.0, 1.0)}, UsageError, "--crop-ratio is 0.0 1.0"),
+        ({"recipe": "model-a", "epochs": float("nan")}, UsageError, "--epochs is nan"),
+        ({"recipe": "model-d", "subset_weights": (0.0, 1.0, 1.0)}, UsageError, "--subset-weights is 0.0 1.0 1.0"),
         ({"recipe": "model-a", "learning_rate": 0.0}, UsageError, "--learning-rate is 0.0: it must be above 0"),
         ({"recipe": "model-d", "stage_shares": (1.0,)}, UsageError, "--stage-shares has 1 values"),
         ({"recipe": "model-a", "learning_rate": 1e30, "epochs": 2}, UsageError, "lower --learning-rate"),
@@ -163,3 +168,33 @@ def test_a_curriculum_of_an_earlier_reading_of_the_crawl_is_refused(work):
     with pytest.raises(InputError, match="orders the images of an earlier reading of the crawl") as raised:
         cn.train(work, recipe="model-d", quiet=True)
     assert raised.value.exit_code == 3
+
+
+def test_a_training_anew_that_was_stopped_leaves_the_finished_one_as_it_was(work, monkeypatch):
+    cn.train(work, recipe="model-a", epochs=0.5, **SMALL)
+    before = {p: p.read_bytes() for p in (work / "runs/model-a").rglob("*.json")}
+
+    def breaks_off(*_arguments, **_keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("curriculumnet.training.loop.weighted_cross_entropy", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        cn.train(work, recipe="model-a", epochs=1, **SMALL)
+    kept = {p: data for p, data in before.items() if "checkpoints" not in p.parts}
+    assert len(kept) == 2
+    assert {p: p.read_bytes() for p in kept} == kept
+
+
+def test_validation_pictures_that_the_crawl_sets_apart_are_as_clean_as_the_crawl(tmp_path, draw):
+    for split in ("train", "val"):
+        draw(tmp_path / "crawl" / split, 6, seed=len(split))
+    work = cn.ingest(tmp_path / "crawl", output=tmp_path / "work", workers=0, quiet=True).work
+    cn.train(work, recipe="model-a", epochs=1, **SMALL)
+    rows = cn.evaluate(work, crops=(1,), workers=0, device="cpu", quiet=True).figures
+    assert {(row["split"], row["labels"]) for row in rows} == {("val", "crawl")}
+    other = cn.ingest(
+        tmp_path / "crawl/train", val=tmp_path / "crawl/val", output=tmp_path / "other", workers=0, quiet=True
+    ).work
+    cn.train(other, recipe="model-a", epochs=1, **SMALL)
+    rows = cn.evaluate(other, crops=(1,), workers=0, device="cpu", quiet=True).figures
+    assert {(row["split"], row["labels"]) for row in rows} == {("val", "clean")}

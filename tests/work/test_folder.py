@@ -91,7 +91,7 @@ def test_a_second_process_is_told_who_is_writing(work: WorkFolder, processes: li
     processes.append(holder)
     with pytest.raises(WorkFolderBusyError, match=f"in use by process {holder.pid} on"), work.lock():
         pytest.fail("two writers")
-    holder.communicate("", timeout=30)
+    holder.communicate("", timeout=120)
     said: list[str] = []
     with work.lock(said.append):
         assert said == []
@@ -107,7 +107,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(work: WorkFolder, processes:
     holder = start(HOLD, work)
     processes.append(holder)
     holder.send_signal(signal.SIGKILL)
-    holder.wait(timeout=30)
+    holder.wait(timeout=120)
     said: list[str] = []
     with work.lock(said.append):
         assert len(said) == 1
@@ -184,7 +184,7 @@ def test_a_file_is_whole_whenever_its_writer_is_killed(
         processes.append(writer)
         time.sleep(0.003 * attempt)
         writer.send_signal(signal.SIGKILL)
-        writer.wait(timeout=30)
+        writer.wait(timeout=120)
         data = work.file("table.bin").read_bytes()
         assert data in (b"a" * 4_000_000, b"b" * 4_000_000)
         left += len(list(work.path.glob(".writing-*")))

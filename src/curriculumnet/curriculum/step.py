@@ -91,8 +91,18 @@ class Design:
             f"Curriculum {self.name}: {self.images:,} images of {self.categories_with_images:,} categories, "
             f"ordered by {self.method}.",
             Grid("Subsets", ("subset", "images", "share"), rows),
+            *self._set_aside(),
             f"Tables: {self.curriculum_path}, {self.categories_path}",
         )
+
+    def _set_aside(self) -> list[str]:
+        lines = []
+        if self.without_features:
+            names = ", ".join(self.without_features_names[:5])
+            lines.append(f"{self.without_features:,} images without finite features are in the last subset: {names}, …")
+        if self.empty_categories:
+            lines.append(f"Categories without usable training images: {', '.join(self.empty_categories[:10])}.")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ def design(
         "kernel": kernel,
         "seed": seed,
     }
-    with folder.lock(say):
+    with folder.lock(lambda message: say(message, quiet=quiet)):
         inputs = _inputs(folder, features)
         record = folder.finished(f"design:{name}", inputs, settings)
         if record is not None:

@@ -265,7 +265,8 @@ def _read_splits(folder: WorkFolder) -> list[_Split]:
     for name in _SPLITS:
         found = used.filter(pc.equal(used["split"], name))
         if found.num_rows:
-            whose = "crawl" if "crawl" in pc.unique(found["source"]).to_pylist() else "clean"
+            kinds = {folder.project["sources"][source]["labels"] for source in pc.unique(found["source"]).to_pylist()}
+            whose = "clean" if kinds == {"clean"} else "crawl"
             targets = pc.index_in(found["label"], value_set=categories).to_numpy().astype(np.int64)
             # A copy: torch warns of arrays that may not be written, as Arrow's are.
             ids = found["image_id"].to_numpy().copy()

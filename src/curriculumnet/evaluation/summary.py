@@ -72,7 +72,7 @@ def difference_grids(comparisons: Sequence[dict[str, Any]]) -> list[Grid]:
         split, _, crops = kind
         grids.append(
             Grid(
-                f"Points of error less than {baseline}: {_SPLITS[split]} images, {_crops(crops)}; "
+                f"Points of error less than {baseline} (+ is better): {_SPLITS[split]} images, {_crops(crops)}; "
                 "95 % paired intervals",
                 ("run", *map(_title, metrics), "categories better/worse/equal"),
                 tuple(

@@ -57,7 +57,14 @@ def even_batches(ids: np.ndarray, size: int) -> EvenBatches:
 
 def worker_count(workers: int | None) -> int:
     """Return how many worker processes to use: as asked, else as many as cores, at most 8."""
-    return min(8, os.cpu_count() or 1) if workers is None else max(0, workers)
+    return min(8, _cores()) if workers is None else max(0, workers)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, which in a container are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Pictures:
@@ -160,6 +167,8 @@ def load(
         sampler=range(first, len(batches)),
         num_workers=min(workers, max(0, len(batches) - first)),
         worker_init_fn=_one_thread,
+        # One of its own: from torch's global one it would draw what a network that is trained draws from.
+        generator=torch.Generator(),
     )
     for ids, views, failure in loader:
         if failure is not None:

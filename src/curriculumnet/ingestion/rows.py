@@ -63,6 +63,8 @@ class Rows:
                 "place": self.given[origin[key]].place,
                 "root": self.given[origin[key]].listing.root,
                 "kind": self.given[origin[key]].kind,
+                # What a crawl itself sets apart is as clean as the crawl; only what was given to measure on is clean.
+                "labels": "clean" if origin[key] == key != "crawl" else "crawl",
             }
             for key in KEYS
             if key in origin

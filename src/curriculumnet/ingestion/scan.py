@@ -16,6 +16,7 @@ from typing import NamedTuple
 from curriculumnet.images.archives import Bytes
 from curriculumnet.images.decode import TooLarge, Unreadable, decode, probe
 from curriculumnet.images.duplicates import byte_digest, pixel_digest
+from curriculumnet.images.loader import worker_count
 
 _CHUNK = 32
 """Files handed to a worker at a time: few enough that Ctrl-C and progress do not wait."""
@@ -109,7 +110,7 @@ def scan(
     """
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     if workers is None:
-        workers = (os.cpu_count() or 1) if len(names) >= _WORTH_WORKERS else 0
+        workers = worker_count(None) if len(names) >= _WORTH_WORKERS else 0
     found: list[Found] = []
     done = _in_workers(files, chunks, min_side, workers) if workers > 1 else _here(files, chunks, min_side)
     with closing(done):

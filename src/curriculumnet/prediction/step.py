@@ -223,7 +223,7 @@ def _model_folder(path: Path) -> Path:
             return found
     if not path.exists():
         raise InputError(f"{path} is not there: give a work folder, a run's folder or a model folder.")
-    if (path / "settings.json").is_file():
+    if (path / "checkpoints").is_dir():
         raise InputError(f"The run in {path} has not finished: start the same `curriculumnet train` again.")
     raise InputError(
         f"{path} is neither a work folder ({PROJECT}), nor a run's folder (model/{CONFIG}), nor a model folder "

@@ -161,8 +161,6 @@ def share_places(batch_size: int, sizes: tuple[int, ...], places: Places) -> tup
     """
     if sizes[0] == 0:
         raise InputError("The clean subset is empty: there is nothing to begin with; design another curriculum.")
-    if sizes[0] == 0:
-        raise InputError("The clean subset is empty: there is nothing to begin with; design another curriculum.")
     if places == "size":
         shares = np.asarray(sizes, dtype=float)
     elif places == "equal" or len(sizes) == 1:

@@ -41,6 +41,7 @@ class State:
         """Return the state as tensors and plain values."""
         import torch
 
+        device = next(self.network.parameters()).device
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict() if self.average else None,
@@ -49,7 +50,7 @@ class State:
             "history": self.history,
             "best": self.best,
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
     def restore(self, dumped: dict[str, Any]) -> None:
@@ -62,8 +63,9 @@ class State:
         self.optimizer.load_state_dict(dumped["optimizer"])
         self.step, self.history, self.best = dumped["step"], [tuple(r) for r in dumped["history"]], dumped["best"]
         torch.set_rng_state(dumped["random"])
-        if dumped["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(dumped["random_cuda"])
+        device = next(self.network.parameters()).device
+        if dumped["random_cuda"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(dumped["random_cuda"], device)
 
     def measured(self) -> torch.nn.Module:
         """Return the network whose figures count: the average where there is one."""

@@ -17,7 +17,12 @@ _STAGE_SHARES = {1: (1.0,), 2: (0.4, 0.6), 3: (0.3, 0.3, 0.4)}
 
 
 def plan(
-    recipe: Recipe, ids: np.ndarray, subsets: np.ndarray | None, targets: np.ndarray, settings: dict[str, Any]
+    recipe: Recipe,
+    ids: np.ndarray,
+    subsets: np.ndarray | None,
+    n_subsets: int,
+    targets: np.ndarray,
+    settings: dict[str, Any],
 ) -> CurriculumBatches:
     """Return the batches of a training.
 
@@ -28,6 +33,8 @@ def plan(
         All usable training images.
     subsets : ndarray of int, shape (n,), or None
         The subset of each of them, -1 where the curriculum does not know it; None for a recipe without curriculum.
+    n_subsets : int
+        How many subsets the curriculum has, those without images included.
     targets : ndarray of int64, shape (number of images,)
         The category's index of each image id.
     settings : dict
@@ -45,7 +52,7 @@ def plan(
     UsageError
         Not as many shares as stages, or fewer weights than subsets.
     """
-    members = _members(recipe, ids, subsets, settings)
+    members = _members(recipe, ids, subsets, n_subsets, settings)
     stages = _stages(recipe, tuple(len(found) for found in members), len(ids), settings)
     balanced = [
         recipe.balance == "all" or (recipe.balance == "clean" and subset == 0) for subset in range(len(members))
@@ -57,11 +64,12 @@ def plan(
     return CurriculumBatches(tuple(pools), stages, settings["seed"])
 
 
-def _members(recipe: Recipe, ids: np.ndarray, subsets: np.ndarray | None, settings: dict[str, Any]) -> list[np.ndarray]:
+def _members(
+    recipe: Recipe, ids: np.ndarray, subsets: np.ndarray | None, n_subsets: int, settings: dict[str, Any]
+) -> list[np.ndarray]:
     """Return the images of each subset that takes part, cleanest first."""
     if subsets is None:
         return [ids]
-    n_subsets = int(subsets.max()) + 1
     taking_part = recipe.taking_part(n_subsets)
     members = [ids[subsets == subset] for subset in range(taking_part)]
     if settings["noisy_share"] < 1 and taking_part == n_subsets > 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -211,7 +213,7 @@ def train(
             _check_curriculum(folder, curriculum, inputs[IMAGES])
             inputs |= folder.digests(f"curricula/{curriculum}.parquet")
         images = tables.read(folder.file(IMAGES))
-        size = image_size or _default_image_size(images)
+        size = _default_image_size(images) if image_size is None else image_size
         settings: dict[str, Any] = {
             "recipe": recipe,
             "curriculum": curriculum if how.uses_curriculum else None,
@@ -284,7 +286,9 @@ def _train(
     targets = _targets(images, categories)
     batches = plan(recipe, *_training_images(folder, recipe, settings, images), targets, settings)
     for subset in (s for s, pool in enumerate(batches.pools) if not len(pool.ids)):
-        console.warn(f"Subset {subset} of {settings['curriculum']} is empty: its places go to the cleaner ones.")
+        console.warn(
+            f"Subset {subset} of the curriculum {settings['curriculum']} is empty: its places go to the cleaner ones."
+        )
     if settings["pretrained"]:
         console.say(f"Weights of {settings['model']}: {origin(settings['model'])}.", quiet=quiet)
     torch.manual_seed(settings["seed"])
@@ -308,15 +312,19 @@ def _train(
             momentum=settings["momentum"],
         ),
     )
-    key = {"settings": settings, "inputs": inputs, "images": inputs[IMAGES]}
+    key = {"settings": settings, "inputs": inputs}
     resumed = checkpoints.load(folder, run, key)
+    before = resumed["seconds"] if resumed else 0.0
     if resumed:
         state.restore(resumed["state"])
         console.say(f"Run {run}: going on from step {state.step:,} of {len(batches):,}.", quiet=quiet)
     else:
         checkpoints.delete(folder, run)
+        shutil.rmtree(folder.file(f"runs/{run}/tensorboard"), ignore_errors=True)
     stages = [asdict(stage) for stage in batches.stages]
-    folder.write_json(f"runs/{run}/settings.json", settings | {"stages": stages})
+    settings_shown = settings | {"stages": stages}
+    # Beside the checkpoints: what an earlier training under this name has finished stays as it is until this one has.
+    folder.write_json(f"runs/{run}/checkpoints/settings.json", settings_shown)
 
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
     pictures = Pictures(images, sources)
@@ -342,7 +350,7 @@ def _train(
         return networks.normalise(views, preprocessing, where)
 
     held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
-    clean_val = "val" in sources
+    clean_val = folder.project["sources"].get("val", {}).get("labels") == "clean"
     log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step)
     with console.Progress(f"training {run}", len(batches), "steps", done=state.step, quiet=quiet) as progress, log:
         measures = _measures(
@@ -350,7 +358,9 @@ def _train(
             _curves_every(len(batches), settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())),
             curves(held_out, to_input, precision),
             "val_top1_error" if clean_val else None,
-            lambda now: checkpoints.save(folder, run, now.step, {"key": key, "state": now.dump()}),
+            lambda now: checkpoints.save(
+                folder, run, now.step, {"key": key, "state": now.dump(), "seconds": before + watch.seconds}
+            ),
             log.add,
             _Pace(progress, len(batches) - state.step, run, quiet).step,
         )
@@ -371,7 +381,7 @@ def _train(
     kept = state.measured()
     if state.best is not None:
         kept.load_state_dict(state.best[1])
-    seconds = watch.seconds + (resumed["seconds"] if resumed and "seconds" in resumed else 0.0)
+    seconds = before + watch.seconds
     files = model_folder.save(
         kept,
         model=settings["model"],
@@ -382,6 +392,7 @@ def _train(
     )
     for name, data in files.items():
         folder.write_bytes(f"runs/{run}/model/{name}", data)
+    folder.write_json(f"runs/{run}/settings.json", settings_shown)
     folder.write_table(f"runs/{run}/history.parquet", _history(state))
     written = ["settings.json", "history.parquet", *(f"model/{name}" for name in files)]
     folder.stamp(
@@ -440,19 +451,31 @@ def _check_curriculum(folder: WorkFolder, curriculum: str, images: str) -> None:
 
 def _check(settings: dict[str, Any]) -> None:
     """Refuse settings that cannot be meant, in one sentence."""
-    positive = ("image_size", "epochs", "batch_size", "learning_rate")
-    for name in positive:
-        if settings[name] <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} is {settings[name]}: it must be above 0.")
-    if not 0 <= settings["noisy_share"] <= 1:
-        raise UsageError(f"--noisy-share is {settings['noisy_share']}: it must lie between 0 and 1.")
-    if not 0 <= settings["ema_decay"] < 1:
-        raise UsageError(f"--ema-decay is {settings['ema_decay']}: it must be at least 0 and below 1.")
+
+    def check(name: str, fits: bool, what: str) -> None:
+        if not fits:
+            value = settings[name]
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            raise UsageError(f"--{name.replace('_', '-')} is {shown}: {what}.")
+
+    for name in ("image_size", "epochs", "batch_size", "learning_rate"):
+        check(name, 0 < settings[name] < math.inf, "it must be above 0")
+    for name in ("seed", "weight_decay"):
+        check(name, 0 <= settings[name] < math.inf, "it must be at least 0")
+    for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share"):
+        check(name, 0 <= settings[name] < 1, "it must be at least 0 and below 1")
+    check("noisy_share", 0 <= settings["noisy_share"] <= 1, "it must lie between 0 and 1")
     low, high = settings["crop_scale"]
-    if not 0 < low <= high <= 1:
-        raise UsageError(f"--crop-scale is {low} {high}: it must be two rising numbers above 0, at most 1.")
-    if any(share <= 0 for share in settings["stage_shares"]):
-        raise UsageError(f"--stage-shares is {settings['stage_shares']}: every share must be above 0.")
+    check("crop_scale", 0 < low <= high <= 1, "it must be two rising numbers above 0, at most 1")
+    low, high = settings["crop_ratio"]
+    check("crop_ratio", 0 < low <= high < math.inf, "it must be two rising numbers above 0")
+    check("stage_shares", all(share > 0 for share in settings["stage_shares"]), "every share must be above 0")
+    weights = settings["subset_weights"]
+    check(
+        "subset_weights",
+        all(w >= 0 for w in weights) and (not weights or weights[0] > 0),
+        "none may be below 0, and the first must be above",
+    )
 
 
 def _mask(images: pa.Table, split: str) -> pa.Array:
@@ -472,17 +495,18 @@ def _targets(images: pa.Table, categories: list[str]) -> np.ndarray:
 
 def _training_images(
     folder: WorkFolder, recipe: Recipe, settings: dict[str, Any], images: pa.Table
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the usable training images and, where the recipe reads a curriculum, the subset of each."""
+) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Return the usable training images and, where the recipe reads a curriculum, the subset of each and how many."""
     import numpy as np
 
     ids = images.filter(_mask(images, "train"))["image_id"].to_numpy()
     if not recipe.uses_curriculum:
-        return ids, None
+        return ids, None, 1
     table = tables.read(folder.file(f"curricula/{settings['curriculum']}.parquet"), ["image_id", "subset"])
     subsets = np.full(images.num_rows, -1, dtype=np.int64)
     subsets[table["image_id"].to_numpy()] = table["subset"].to_numpy()
-    return ids, subsets[ids]
+    about = json.loads(table.schema.metadata[b"settings"])
+    return ids, subsets[ids], int(about["n_subsets"])
 
 
 def _held_out(

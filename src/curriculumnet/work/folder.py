@@ -95,7 +95,7 @@ class WorkFolder:
         if folder.path.exists() and not folder.path.is_dir():
             raise WorkFolderError(f"{folder.path} is a file: give the name of a folder with -o.")
         if folder.path.is_dir() and not folder.file(PROJECT).exists():
-            strangers = sorted(p.name for p in folder.path.iterdir() if p.name not in (_LOCK, _GUARD))
+            strangers = sorted(p.name for p in folder.path.iterdir() if not _left_by_us(p.name))
             if strangers:
                 raise WorkFolderError(
                     f"{folder.path} holds other files ({strangers[0]}, …) and is no work folder: "
@@ -364,6 +364,11 @@ def writing(path: Path) -> Iterator[None]:
                 f"{path} may not be written ({error.strerror}): choose another folder with -o."
             ) from error
         raise
+
+
+def _left_by_us(name: str) -> bool:
+    """Say whether a file may be what a first step left that was killed, or what a desktop leaves anywhere."""
+    return name in (_LOCK, _GUARD, IMAGES, ".DS_Store", "Thumbs.db", "desktop.ini") or name.startswith(_TEMPORARY)
 
 
 def checked_name(name: str, what: str) -> str:

@@ -42,10 +42,6 @@ class Table:
     open: bool = False
     """Whether further columns may follow, such as a method's own."""
 
-    def column(self, name: str) -> Column:
-        """Return the column of that name; KeyError when there is none."""
-        return {column.name: column for column in self.columns}[name]
-
 
 STATES = {
     "missing": "listed but not there, or gone while it was read",

@@ -37,10 +37,6 @@ class Recipe:
     staged: bool
     balance: Literal["none", "clean", "all"]
 
-    def stages(self, n_subsets: int) -> int:
-        """Return the number of stages with a curriculum of `n_subsets`."""
-        return self.taking_part(n_subsets) if self.staged else 1
-
     def taking_part(self, n_subsets: int) -> int:
         """Return how many subsets take part in the last stage."""
         if not self.uses_curriculum:
