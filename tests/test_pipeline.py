@@ -107,6 +107,7 @@ def test_all_files_of_a_work_folder_are_there_and_no_others(gone: Gone) -> None:
     }
     for run in ("model-a", "model-d"):
         expected |= {f"runs/{run}/{name}" for name in ("settings.json", "history.parquet", "metrics.json")}
+        expected.add(f"runs/{run}/checkpoints/settings.json")
         expected |= {f"runs/{run}/model/{name}" for name in ("config.json", "model.safetensors", "README.md")}
         expected |= {
             f"runs/{run}/predictions-{split}{crops}.parquet" for split in SPLITS for crops in ("", "-10-crops")
