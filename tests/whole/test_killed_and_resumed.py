@@ -126,7 +126,8 @@ def digests(work: Path, *patterns: str) -> dict[str, str]:
 
 def finished_files(work: Path) -> dict[str, str]:
     """Return the digests of the files of finished steps, as their records have them."""
-    steps = json.loads((work / "project.json").read_text(encoding="utf-8"))["steps"] if work.exists() else {}
+    project = work / "project.json"
+    steps = json.loads(project.read_text(encoding="utf-8"))["steps"] if project.exists() else {}
     return {name: known["digest"] for record in steps.values() for name, known in record["outputs"].items()}
 
 
@@ -144,6 +145,8 @@ def recorded(step: str) -> Callable[[Path], bool]:
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "the table of images is being written": there(".writing-*-images.parquet"),
+    "the table of images is written": there("images.parquet"),
     "the pictures are ingested": recorded("ingest"),
     "model-a is about to be trained": there("runs/model-a/tensorboard/*"),
     "model-a is at its last checkpoint": there("runs/model-a/checkpoints/step-*.pt"),

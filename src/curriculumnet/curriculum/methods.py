@@ -57,16 +57,16 @@ class Options:
 
     def __post_init__(self) -> None:
         for kind, name, known in (
-            ("order for --by", self.by, ORDERS),
+            ("order to cut subsets from", self.by, ORDERS),
             ("metric", self.metric, density.METRICS),
             ("kernel", self.kernel, density.KERNELS),
         ):
             if name not in known:
                 raise UnknownNameError(kind, name, known)
         if not 0 <= self.cutoff_percent <= 100:
-            raise UsageError(f"--cutoff-percent (cutoff_percent) must lie in 0 … 100, not {self.cutoff_percent}.")
+            raise UsageError(f"cutoff_percent must lie in 0 … 100, not {self.cutoff_percent}.")
         if not isinstance(self.n_subsets, Integral) or not 1 <= self.n_subsets <= 127:
-            raise UsageError(f"--n-subsets (n_subsets) must be a whole number in 1 … 127, not {self.n_subsets}.")
+            raise UsageError(f"n_subsets must be a whole number in 1 … 127, not {self.n_subsets}.")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ _CURVE_IMAGES = 2000
 _CURVE_COST = 0.1
 """What the curves may cost, as a share of the training; a training step costs three times a forward pass."""
 _ROWS = 200
+_BATCH_NORM_MOMENTUM = 0.1
 _SMALL_IMAGE = 64
 _PACE_STEPS = (2, 6)
 """The steps over which the pace is measured; the first ones are slower."""
@@ -299,6 +300,7 @@ def _train(
         pretrained=settings["pretrained"],
         small_stem=settings["small_stem"],
     )
+    _hasten_statistics(network)
     network = model_folder.placed(network, where)
     preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
     state = State(
@@ -404,6 +406,15 @@ def _train(
         {"steps": len(batches), "device": str(where), "precision": str(precision).removeprefix("torch.")},
     )
     return _result(folder, run, len(batches), seconds, up_to_date=False)
+
+
+def _hasten_statistics(network: torch.nn.Module) -> None:
+    """Let batch norms follow within tens of steps: some networks' are made for hundreds of thousands."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm) and layer.momentum is not None:
+            layer.momentum = max(layer.momentum, _BATCH_NORM_MOMENTUM)
 
 
 def _result(folder: WorkFolder, run: str, steps: int, seconds: float, *, up_to_date: bool) -> Training:
