@@ -30,9 +30,13 @@ HOLD_WITH_A_FORKED_WORKER = """
 import os, sys, time
 from curriculumnet.work.folder import WorkFolder
 with WorkFolder(sys.argv[1]).lock():
+    begun, begins = os.pipe()
     if os.fork() == 0:
+        os.write(begins, b"x")
         time.sleep(60)
         os._exit(0)
+    # What lets go of the lock in the worker runs before its first line.
+    os.read(begun, 1)
     print("held", flush=True)
     time.sleep(60)
 """
