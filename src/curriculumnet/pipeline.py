@@ -151,7 +151,7 @@ def run(
     small_stem: bool | None = None,
     epochs: float | None = None,
     batch_size: int = 256,
-    optimizer: Literal["sgd", "adamw"] = "adamw",
+    optimizer: Literal["sgd", "adamw"] | None = None,
     learning_rate: float | None = None,
     crop_scale: tuple[float, float] = (0.5, 1.0),
     mirror: bool = True,
@@ -208,8 +208,8 @@ def run(
         Passes over the training images; 30, or 10 if pretrained.
     batch_size : int
         Images per step.
-    optimizer : {"sgd", "adamw"}
-        SGD with Nesterov momentum, or AdamW.
+    optimizer : {"sgd", "adamw"}, optional
+        AdamW, or SGD with Nesterov momentum if pretrained.
     learning_rate : float, optional
         The highest learning rate.
     crop_scale : tuple of float

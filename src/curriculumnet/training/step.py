@@ -88,7 +88,7 @@ def train(
     small_stem: bool | None = None,
     epochs: float | None = None,
     batch_size: int = 256,
-    optimizer: Literal["sgd", "adamw"] = "adamw",
+    optimizer: Literal["sgd", "adamw"] | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     momentum: float = 0.9,
@@ -139,11 +139,11 @@ def train(
         Passes over all usable training images; 30, or 10 if pretrained.
     batch_size : int
         Images per step.
-    optimizer : {"sgd", "adamw"}
-        SGD with Nesterov momentum, or AdamW.
+    optimizer : {"sgd", "adamw"}, optional
+        AdamW, or SGD with Nesterov momentum if pretrained.
     learning_rate : float, optional
         The highest learning rate.
-        Unless given, 0.1 · B/256 with SGD, 0.003 · √(B/256) with AdamW; a tenth of it if pretrained.
+        Unless given, 0.003 · √(B/256) with AdamW (a tenth if pretrained), 0.1 · B/256 with SGD (half if pretrained).
     weight_decay : float, optional
         Decay of weights; 0.0005 with SGD, 0.05 with AdamW.
     momentum : float
@@ -215,6 +215,10 @@ def train(
             inputs |= folder.digests(f"curricula/{curriculum}.parquet")
         images = tables.read(folder.file(IMAGES))
         size = _default_image_size(images) if image_size is None else image_size
+        if optimizer is None:
+            optimizer = "sgd" if pretrained else "adamw"
+        if learning_rate is None:
+            learning_rate = _default_rate(optimizer, pretrained, batch_size)
         settings: dict[str, Any] = {
             "recipe": recipe,
             "curriculum": curriculum if how.uses_curriculum else None,
@@ -225,9 +229,7 @@ def train(
             "epochs": epochs if epochs is not None else (10 if pretrained else 30),
             "batch_size": batch_size,
             "optimizer": optimizer,
-            "learning_rate": _default_rate(optimizer, pretrained, batch_size)
-            if learning_rate is None
-            else learning_rate,
+            "learning_rate": learning_rate,
             "weight_decay": weight_decay if weight_decay is not None else {"sgd": 5e-4, "adamw": 0.05}[optimizer],
             "momentum": momentum,
             "warmup_share": warmup_share,
@@ -444,8 +446,9 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
 def _default_rate(optimizer: str, pretrained: bool, batch_size: int) -> float:
     """Return the highest learning rate: in proportion to the batch with SGD, to its root with AdamW."""
     share = max(0, batch_size) / 256
-    rate = 0.1 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
-    return rate / 10 if pretrained else rate
+    if optimizer == "sgd":
+        return 0.1 * share / (2 if pretrained else 1)
+    return 0.003 * math.sqrt(share) / (10 if pretrained else 1)
 
 
 def _check_curriculum(folder: WorkFolder, curriculum: str, images: str) -> None:
