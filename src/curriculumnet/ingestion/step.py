@@ -81,6 +81,8 @@ class Ingestion:
 
     def summary(self) -> list[str | Grid]:
         """Return the account in short."""
+        from curriculumnet.ingestion.rows import few
+
         sizes = sorted(self.categories.values())
         splits = ", ".join(f"{n:,} {split}" for split, n in self.used.items() if n)
         passed = f" {self.not_images:,} more are no images by their names." if self.not_images else ""
@@ -102,7 +104,7 @@ class Ingestion:
         if self.label_conflicts:
             lines.append(f"{self.label_conflicts:,} of them show a picture that lies in several categories.")
         if self.excluded_categories:
-            lines.append(f"Categories left out: {_few(self.excluded_categories)}.")
+            lines.append(f"Categories left out: {few(self.excluded_categories)}.")
         lines.append(f"The table of images: {self.images_path}")
         return lines
 
@@ -430,7 +432,3 @@ def _result(folder: WorkFolder, seconds: float) -> Ingestion:
         excluded_categories=tuple(account["excluded_categories"]),
         seconds=seconds,
     )
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from curriculumnet import console
 from curriculumnet.errors import UnknownNameError, UsageError, WorkFolderError
@@ -168,7 +168,7 @@ def _write(folder: WorkFolder, compare: tuple[str, str] | None, quiet: bool) -> 
     shown, left = _fitted(contents, verdict, pair)
     pictures, side, missing = _thumbnails(contents, shown, left, quiet)
     page = render(contents, shown, pictures, side).encode("utf-8")
-    folder.write_with(REPORT, lambda file: _write_bytes(file, page))
+    folder.write_bytes(REPORT, page)
     row = verdict.row or {}
     return {
         "finding": verdict.finding,
@@ -322,7 +322,3 @@ def _thumbnails(contents: Contents, shown: Sections, left: int, quiet: bool) -> 
 
 def _named(table: tables.Table, name: str) -> str:
     return table.file.replace("NAME", name)
-
-
-def _write_bytes(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
