@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curriculumnet.console import Grid
-
-_SPLITS = {"test": "test", "val": "validation"}
-
-_LABELS = {"clean": "clean labels", "crawl": "the crawl's own labels"}
+from curriculumnet.work.tables import LABEL_NAMES, SPLIT_NAMES
 
 _WHOSE = {
     "clean": "their labels are clean.",
@@ -26,7 +23,7 @@ def whose_labels(figures: Sequence[dict[str, Any]]) -> list[str]:
         Rows of `work.tables.METRICS` over all categories.
     """
     about = dict.fromkeys((row["split"], row["n"], row["labels"]) for row in figures)
-    return [f"{n:,} {_SPLITS[split]} images: {_WHOSE[labels]}" for split, n, labels in about]
+    return [f"{n:,} {SPLIT_NAMES[split]} images: {_WHOSE[labels]}" for split, n, labels in about]
 
 
 def error_grids(figures: Sequence[dict[str, Any]]) -> list[Grid]:
@@ -45,7 +42,7 @@ def error_grids(figures: Sequence[dict[str, Any]]) -> list[Grid]:
         split, labels, crops = kind
         grids.append(
             Grid(
-                f"Error in % on {_SPLITS[split]} images, {_LABELS[labels]}, {_crops(crops)}; 95 % intervals",
+                f"Error in % on {SPLIT_NAMES[split]} images, {LABEL_NAMES[labels]}, {_crops(crops)}; 95 % intervals",
                 ("run", *map(_title, metrics)),
                 tuple(
                     (run, *(cells.get((run, metric), "") for metric in metrics))
@@ -72,7 +69,7 @@ def difference_grids(comparisons: Sequence[dict[str, Any]]) -> list[Grid]:
         split, _, crops = kind
         grids.append(
             Grid(
-                f"Points of error less than {baseline} (+ is better): {_SPLITS[split]} images, {_crops(crops)}; "
+                f"Points of error less than {baseline} (+ is better): {SPLIT_NAMES[split]} images, {_crops(crops)}; "
                 "95 % paired intervals",
                 ("run", *map(_title, metrics), "categories better/worse/equal"),
                 tuple(

@@ -10,6 +10,7 @@ from curriculumnet.reporting import wording
 from curriculumnet.reporting.charts import Span, share_span
 from curriculumnet.reporting.contents import Contents, Row, Run
 from curriculumnet.reporting.verdict import between, importance
+from curriculumnet.work.tables import LABEL_NAMES, SPLIT_NAMES
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def run_tables(contents: Contents, pair: tuple[str, str] | None) -> list[RunTabl
         images = wording.plural(n, "image", "images")
         tables.append(
             RunTable(
-                f"{wording.SPLITS[split].capitalize()} images with {wording.LABELS[labels]} ({images})",
+                f"{SPLIT_NAMES[split].capitalize()} images with {LABEL_NAMES[labels]} ({images})",
                 labels == "clean",
                 tuple(
                     f"{wording.METRICS.get(metric, metric)}, {wording.crops(crops)}" for _, _, crops, metric in columns
@@ -155,7 +156,7 @@ def _difference_row(row: Row, scale: Span) -> DifferenceRow:
     return DifferenceRow(
         row["run"],
         row["baseline"],
-        f"{wording.SPLITS[row['split']]}, {wording.LABELS[row['labels']]}",
+        f"{SPLIT_NAMES[row['split']]}, {LABEL_NAMES[row['labels']]}",
         f"{wording.METRICS.get(row['metric'], row['metric'])}, {wording.crops(row['crops'])}",
         "gain" if row["low"] > 0 else "harm" if row["high"] < 0 else "none",
         Cell(

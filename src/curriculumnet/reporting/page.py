@@ -22,6 +22,7 @@ from curriculumnet.reporting.figures import Cell, Differences, RunTable, differe
 from curriculumnet.reporting.strips import Strip, by_category, strip
 from curriculumnet.reporting.verdict import Verdict
 from curriculumnet.reporting.versus import Versus, versus
+from curriculumnet.work.tables import LABEL_NAMES, SPLIT_NAMES
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -128,8 +129,8 @@ def render(contents: Contents, shown: Sections, thumbnails: Mapping[int, str], s
         page=shown,
         thumbnails=thumbnails,
         side=side,
-        labels=wording.LABELS,
-        splits=wording.SPLITS,
+        labels=LABEL_NAMES,
+        splits=SPLIT_NAMES,
         thin=wording.THIN,
         subset_colours=[_subset_colour(subset, len(shown.subset_names)) for subset in range(len(shown.subset_names))],
         settings=_run_settings(contents),

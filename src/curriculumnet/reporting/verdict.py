@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from curriculumnet.reporting import wording
 from curriculumnet.reporting.contents import Contents, Row, Run
+from curriculumnet.work.tables import LABEL_NAMES, SPLIT_NAMES
 
 _RECIPES = ("model-d", "model-c", "model-b")
 """Of several curriculum runs the fullest recipe speaks for the curriculum."""
@@ -144,9 +145,9 @@ def _details(contents: Contents, row: Row, run: Run, baseline: Run) -> tuple[str
 
 
 def _measured_on(row: Row) -> str:
-    kind = wording.SPLITS[row["split"]]
+    kind = SPLIT_NAMES[row["split"]]
     images = wording.plural(row["n"], f"{kind} image", f"{kind} images")
-    return f"{images} with {wording.LABELS[row['labels']]}, {wording.crops(row['crops'])} each"
+    return f"{images} with {LABEL_NAMES[row['labels']]}, {wording.crops(row['crops'])} each"
 
 
 def _against_control(contents: Contents, row: Row, run: Run, baseline: Run) -> list[str]:

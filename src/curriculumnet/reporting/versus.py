@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curriculumnet.reporting import wording
 from curriculumnet.reporting.categories import Category, category_errors
 from curriculumnet.reporting.contents import Contents, Row
 from curriculumnet.reporting.verdict import importance
+from curriculumnet.work.tables import LABEL_NAMES, SPLIT_NAMES
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _sets(contents: Contents) -> dict[str, Row]:
     rows = [row for run in contents.runs for row in run.metrics if row["category"] is not None]
     found: dict[str, Row] = {}
     for row in sorted(rows, key=importance):
-        found.setdefault(f"{wording.SPLITS[row['split']]} images, {wording.LABELS[row['labels']]}", row)
+        found.setdefault(f"{SPLIT_NAMES[row['split']]} images, {LABEL_NAMES[row['labels']]}", row)
     return found
 
 

@@ -7,8 +7,6 @@ from curriculumnet.work import tables
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
-LABELS = {"clean": "clean labels", "crawl": "the crawl's own labels"}
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
 METRICS = {"top1_error": "top-1 error", "top5_error": "top-5 error"}
 
 

@@ -57,6 +57,12 @@ STATES = {
 
 SPLITS = ("train", "val", "test")
 
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+"""What a reader calls the splits."""
+
+LABEL_NAMES = {"clean": "clean labels", "crawl": "the crawl's own labels"}
+"""What a reader calls the labels that a figure was measured on."""
+
 SUBSETS = ("clean", "noisy", "highly noisy")
 """What subsets 0, 1, 2 are called; with another number of subsets they go by their number."""
 
