@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures.process
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -475,6 +476,43 @@ def test_a_signal_ends_a_command_after_it_has_cleared_up(
     assert "Traceback" not in said
     assert (tmp_path / "cleared").exists()
     assert not any(is_running(worker) for worker in workers)
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Leave the handler of ended children as it was."""
+    numbers = [signal.SIGCHLD] if hasattr(signal, "SIGCHLD") else []
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("then", [None, RuntimeError("DataLoader worker (pid 12) is killed by signal: Terminated. ")])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_counts_whatever_a_library_makes_of_it(
+    put: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    code: int,
+    then: Exception | None,
+) -> None:
+    def train(work: str) -> Done:
+        """Swallow a signal, as what runs while an object is deleted does."""
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        if then is not None:
+            raise then
+        return Done({})
+
+    put(train)
+    handler = signal.getsignal(number)
+    assert run("train", "w") == code
+    assert signal.getsignal(number) is handler
+    got = capsys.readouterr()
+    assert got.err.startswith("Stopped")
+    assert got.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])

@@ -267,7 +267,7 @@ def _callback(function: Callable[..., Any], found: tuple[Flag, ...]) -> Callable
     def call(**given: Any) -> None:
         as_json, debug = given.pop("json"), given.pop("debug")
         arguments = {flag.name: _given(flag, given[flag.name]) for flag in found if flag.name in given}
-        with _errors_shown(debug), _terminable():
+        with _errors_shown(debug):
             # With --json nothing else may reach stdout, not even what a library prints.
             with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
                 result = function(**arguments)
@@ -345,27 +345,34 @@ class _Terminated(BaseException):
 @contextlib.contextmanager
 def _errors_shown(debug: bool) -> Iterator[None]:
     """Turn what is raised into one sentence on stderr and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _stop(130, f"Stopped. {_AGAIN}", debug, console.say)
-    except _Terminated:
-        _stop(143, f"Stopped by SIGTERM. {_AGAIN}", debug, console.say)
-    except CurriculumNetError as error:
-        _stop(error.exit_code, str(error), debug)
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if (reason := _machine(error)) is not None:
-            _stop(MachineError.exit_code, f"{reason} {_AGAIN}", debug)
-        _stop(1, f"{type(error).__name__}: {error}\n{_REPORT}", debug)
+    with _signals() as came:
+        try:
+            yield
+            if came:
+                raise came[0]
+        except typer.Exit:
+            raise
+        except (Exception, KeyboardInterrupt, _Terminated) as error:
+            _stop(came[0] if came else error, debug)
 
 
-def _stop(code: int, message: str, debug: bool, tell: Callable[[str], None] = console.fail) -> NoReturn:
+def _stop(cause: BaseException, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
-    tell(message)
-    raise typer.Exit(code)
+    if isinstance(cause, KeyboardInterrupt):
+        console.say(f"Stopped. {_AGAIN}")
+        raise typer.Exit(130)
+    if isinstance(cause, _Terminated):
+        console.say(f"Stopped by SIGTERM. {_AGAIN}")
+        raise typer.Exit(143)
+    if isinstance(cause, CurriculumNetError):
+        console.fail(str(cause))
+        raise typer.Exit(cause.exit_code)
+    if isinstance(cause, Exception) and (reason := _machine(cause)) is not None:
+        console.fail(f"{reason} {_AGAIN}")
+        raise typer.Exit(MachineError.exit_code)
+    console.fail(f"{type(cause).__name__}: {cause}\n{_REPORT}")
+    raise typer.Exit(1)
 
 
 def _machine(error: Exception) -> str | None:
@@ -383,22 +390,39 @@ def _machine(error: Exception) -> str | None:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block like an error, so that locks and temporary files are cleared away."""
+def _signals() -> Iterator[list[BaseException]]:
+    """Let Ctrl-C and SIGTERM end the block like an error, so that locks and temporary files are cleared away.
+
+    Yields
+    ------
+    list of BaseException
+        What was raised for those that came: a library may swallow that, or raise an error of its own because the
+        signal ended its worker processes as well.
+    """
     mine = os.getpid()
+    came: list[BaseException] = []
 
     def end(number: int, _: object) -> None:
         if os.getpid() != mine:
             # A forked worker has no locks to clear; it ends as if there were no handler.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        raise _Terminated
+        if hasattr(signal, "SIGCHLD"):
+            # The signal may have ended the workers too: torch is not to raise an error for that amid the clearing away.
+            signal.signal(signal.SIGCHLD, _unheeded)
+        came.append(KeyboardInterrupt() if number == signal.SIGINT else _Terminated())
+        raise came[-1]
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _unheeded(number: int, frame: object) -> None:
+    """Take a signal and do nothing; to set SIG_IGN with one on its way makes Python complain."""
 
 
 def _print(show: Callable[[console.Result], None], result: console.Result) -> None:

@@ -6,7 +6,10 @@ What a batch holds is asked of its owner by number, in the worker, so that nothi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +34,18 @@ class Batches(Protocol):
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Return the image ids of a batch, int64."""
+        ...
+
+
+class Items(Protocol):
+    """Things by number; picklable."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, number: int) -> Any:
+        """Make one."""
         ...
 
 
@@ -159,21 +174,68 @@ def load(
         A file is gone or has changed.
     """
     import torch
-    from torch.utils.data import DataLoader
 
-    loader: DataLoader[Any] = DataLoader(
-        _Loading(pictures, batches, view, seed),  # type: ignore[arg-type]
-        batch_size=None,
-        sampler=range(first, len(batches)),
-        num_workers=min(workers, max(0, len(batches) - first)),
-        worker_init_fn=_one_thread,
-        # One of its own: from torch's global one it would draw what a network that is trained draws from.
-        generator=torch.Generator(),
-    )
-    for ids, views, failure in loader:
+    for ids, views, failure in in_workers(_Loading(pictures, batches, view, seed), workers, first):
         if failure is not None:
             raise SourceError(failure)
         yield np.asarray(ids), torch.as_tensor(views)
+
+
+def in_workers(items: Items, workers: int, first: int = 0) -> Iterator[Any]:
+    """Make items by number, in their order, in worker processes.
+
+    Parameters
+    ----------
+    items : Items
+        What makes an item; picklable.
+    workers : int
+        Worker processes; 0 makes the items in this one. They are started by the platform's own way, spawned or forked.
+    first : int
+        The item to begin with.
+
+    Yields
+    ------
+    item
+        As it was made, with arrays as tensors.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    with without_interruption(), warnings.catch_warnings():
+        # torch would tell whoever asks for more workers than there are cores not to.
+        warnings.simplefilter("ignore")
+        loader: DataLoader[Any] = DataLoader(
+            items,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=range(first, len(items)),
+            num_workers=min(workers, max(0, len(items) - first)),
+            worker_init_fn=leave_interruption_to_parent,
+            # One of its own: from torch's global one it would draw what a network that is trained draws from.
+            generator=torch.Generator(),
+        )
+        made = iter(loader)
+    yield from made
+
+
+@contextmanager
+def without_interruption() -> Generator[None, None, None]:
+    """Hold Ctrl-C back while workers are started: half-started ones could not be ended, nor say what they are."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_interruption_to_parent(worker: int = 0) -> None:
+    """In a worker: ignore Ctrl-C, which reaches every process of a terminal; the one that started it ends it."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 class _Loading:
@@ -196,11 +258,3 @@ class _Loading:
             # A message crosses from the worker, not an exception: torch would wrap that in a traceback.
             return ids, None, str(error)
         return ids, np.concatenate(shown), None
-
-
-def _one_thread(worker: int) -> None:
-    """Keep a worker to one thread: the processes are the parallelism."""
-    del worker
-    import torch
-
-    torch.set_num_threads(1)

@@ -9,14 +9,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
 from curriculumnet.images.archives import Bytes
 from curriculumnet.images.decode import TooLarge, Unreadable, decode, probe
 from curriculumnet.images.duplicates import byte_digest, pixel_digest
-from curriculumnet.images.loader import worker_count
+from curriculumnet.images.loader import leave_interruption_to_parent, without_interruption, worker_count
 
 _CHUNK = 32
 """Files handed to a worker at a time: few enough that Ctrl-C and progress do not wait."""
@@ -134,7 +134,7 @@ def _in_workers(
     waiting: deque[Future[list[Found]]] = deque()
     rest = iter(chunks)
     try:
-        with _without_interruption():
+        with without_interruption():
             waiting.extend(pool.submit(_examine_chunk, chunk) for chunk in islice(rest, _AHEAD * workers))
         for chunk in rest:
             yield waiting.popleft().result()
@@ -149,19 +149,6 @@ def _in_workers(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _without_interruption() -> Generator[None, None, None]:
-    """Hold Ctrl-C back while workers are started: half-started ones could not be ended, nor say what they are."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 _task: tuple[Bytes, int] | None = None
 """In a worker: where the files lie, and the least short side."""
 
@@ -169,11 +156,8 @@ _task: tuple[Bytes, int] | None = None
 def _begin_worker(files: Bytes, min_side: int) -> None:
     global _task
     _task = (files, min_side)
-    # Ctrl-C reaches every process of a terminal; the one that started the workers ends them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    leave_interruption_to_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import Bytes, Folder, open_bytes, open_tar, split_root
 from curriculumnet.images.decode import TooLarge, Unreadable
+from curriculumnet.images.loader import in_workers
 from curriculumnet.images.views import View
 
 if TYPE_CHECKING:
@@ -97,18 +98,9 @@ def load(
     troubles : list of (Trouble or None)
         One for each file of the batch; None where it could be read.
     """
-    from torch.utils.data import DataLoader
-
     batches = _Batches(asked, view, batch_size)
-    count = 0 if len(batches) == 1 else min(workers, len(batches))
-    loader: DataLoader[Any] = DataLoader(
-        batches,  # type: ignore[arg-type]
-        batch_size=None,
-        sampler=range(len(batches)),
-        num_workers=count,
-        collate_fn=_as_it_is,
-    )
-    yield from loader
+    for views, troubles in in_workers(batches, 0 if len(batches) == 1 else workers):
+        yield None if views is None else np.asarray(views), troubles
 
 
 class _Batches:
@@ -125,10 +117,6 @@ class _Batches:
         views = [item for item in found if not isinstance(item, Trouble)]
         troubles = [item if isinstance(item, Trouble) else None for item in found]
         return (np.concatenate(views) if views else None), troubles
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _seen(file: Asked, view: View) -> NDArray[np.uint8] | Trouble:
