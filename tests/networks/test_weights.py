@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 from torchvision import transforms
 
-from curriculumnet.errors import WeightsError
+from curriculumnet.errors import UsageError, WeightsError
 from curriculumnet.images.views import CentreView
 from curriculumnet.networks import weights
 from curriculumnet.networks.create import create, normalise, preprocessing
@@ -77,6 +77,12 @@ def test_lite0_keeps_all_but_the_classifier() -> None:
         body = [name for name in found if not name.startswith("classifier.")]
         assert len(body) == len(whole) - 2
         assert all(torch.equal(found[name], whole[name]) for name in body)
+
+
+@pytest.mark.parametrize(("size", "near"), [(100, "96 or 128"), (20, "32 or 64")])
+def test_lite0_takes_sizes_as_its_original_does(size: int, near: str) -> None:
+    with pytest.raises(UsageError, match=f"multiples of 32, not {size}: give --image-size {near}"):
+        create(LITE0, 4, image_size=size, pretrained=True)
 
 
 @pytest.mark.parametrize("size", [224, 256])

@@ -90,7 +90,7 @@ def create(
 
 def _with_weights(model: str, n_categories: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
     try:
-        return weights.create_pretrained(model, n_categories, arguments)
+        return weights.create_pretrained(model, n_categories, image_size, arguments)
     except WeightsError:
         # When the network cannot take such images without weights either, the weights are not what is wrong.
         check_image_size(timm.create_model(model, **arguments), model, image_size)

