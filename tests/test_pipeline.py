@@ -359,7 +359,7 @@ FLAGS = {
 
 
 def test_what_status_says_is_next_leads_to_the_end(gone: Gone, tmp_path: Path) -> None:
-    work = cn.ingest(gone.made.crawl, output=tmp_path / "work", test=gone.made.test, workers=0, quiet=True).work
+    work = cn.ingest(gone.made.crawl, output=tmp_path / "my work", test=gone.made.test, workers=0, quiet=True).work
     stages: list[tuple[str, Status]] = []
     while (found := cn.status(work)).next and len(stages) < 10:
         program, command, *words = shlex.split(found.next)
@@ -398,3 +398,11 @@ def test_status_names_the_step_that_was_done_on_what_is_no_longer_there(gone: Go
     cn.design(work, quiet=True)
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
     assert [step for step in PATH if states[step] == "outdated"] == ["train model-d", "report"]
+
+
+def test_status_names_the_step_whose_files_are_gone(gone: Gone, tmp_path: Path) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    (work / "runs" / "model-d" / "model" / "model.safetensors").unlink()
+    states = {row["step"]: row["state"] for row in cn.status(work).steps}
+    assert [step for step in PATH if states[step] == "outdated"] == ["train model-d"]
+    assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-d")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +107,8 @@ class Status:
     work : Path
         The work folder.
     steps : list of dict
-        `step`, `state` (``done``, ``outdated``, ``begun``), `finished` (ISO 8601, UTC), `seconds`.
+        `step`, `state`, `finished` (ISO 8601, UTC), `seconds`. The state is ``done``, ``outdated`` (what it read has
+        changed, or what it wrote is gone) or ``begun``.
     next : str
         The command to type next; empty when everything is done.
     """
@@ -449,13 +452,15 @@ def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
 
 
 def _is_fresh(folder: WorkFolder, record: Record) -> bool:
-    """Whether the files that a step read are still those that it read."""
-    return all(folder.digest(name) == digest for name, digest in record.inputs.items() if folder.file(name).is_file())
+    """Whether the files that a step read are still those that it read, and those that it wrote still there."""
+    return all(folder.file(name).is_file() for name in record.outputs) and all(
+        folder.digest(name) == digest for name, digest in record.inputs.items() if folder.file(name).is_file()
+    )
 
 
 def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
     """Return the command of the first thing that is not done, in the order of the path."""
-    here = folder.path
+    here = _typed(folder.path)
     for row in rows:
         if row["state"] == "begun":
             recipe = _begun(folder)[row["step"].split(" ", 1)[1]]["recipe"]
@@ -483,11 +488,16 @@ def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
 def _again(folder: WorkFolder, step: str, name: str) -> str:
     """Return the command that does an outdated step again; flags other than the needed ones are the person's."""
     record = folder.record(f"{step}:{name}")
-    command = f"curriculumnet {step} {folder.path}"
+    command = f"curriculumnet {step} {_typed(folder.path)}"
     if record and step in ("train", "embed"):
         flag, setting = {"train": ("--recipe", "recipe"), "embed": ("--from", "from")}[step]
         return f"{command} {flag} {record.settings[setting]}, with the flags it was given before"
     return command
+
+
+def _typed(path: Path) -> str:
+    """Return a path as this system's shell wants it typed."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[str, float]:

@@ -179,6 +179,7 @@ WRONG = [
     Wrong("the test folder is missing", nothing, "run crawl -o new --test nowhere", 3, "nowhere is not there"),
     Wrong("work inside the pictures", nothing, "run crawl -o crawl/work", 2, "would lie inside the pictures' folder"),
     Wrong("work where a file is", table, "run crawl -o table.csv", 2, "table.csv is a file: give the name of a folder"),
+    Wrong("work inside a file", table, "run crawl -o table.csv/a/b", 2, "table.csv is a file: give the name of a"),
     Wrong("work among other files", nothing, "run crawl -o test", 2, "test holds other files ("),
     Wrong("another source's work folder", nothing, "run test -o work", 2, "work is the work folder of another source"),
     Wrong("an unknown network", nothing, f"{AGAIN} --model resnet81", 2, "the nearest names are resnet18, "),

@@ -92,8 +92,9 @@ class WorkFolder:
             Something is there that is no work folder.
         """
         folder = cls(path)
-        if folder.path.exists() and not folder.path.is_dir():
-            raise WorkFolderError(f"{folder.path} is a file: give the name of a folder with -o.")
+        nearest = next((place for place in (folder.path, *folder.path.parents) if place.exists()), folder.path)
+        if nearest.is_file():
+            raise WorkFolderError(f"{nearest} is a file: give the name of a folder with -o.")
         if folder.path.is_dir() and not folder.file(PROJECT).exists():
             strangers = sorted(p.name for p in folder.path.iterdir() if not _left_by_us(p.name))
             if strangers:
