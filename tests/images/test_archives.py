@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Folder, open_bytes, split_root
+from curriculumnet.images.archives import Folder, may_be_image, open_bytes, split_root
 
 FILES = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "top.txt": b"", "z é/3": b"three"}
 
@@ -192,3 +192,8 @@ def test_the_fingerprint_changes_with_the_files_and_only_then(root: str) -> None
     before = files.fingerprint(names)
     os.utime(touched, ns=(1, 1))
     assert open_bytes(root).fingerprint(names) != before
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.php", "a.5", "a.html", "a.b.JPEG", "x y/ü.webp", "a.txt.png"])
+def test_pictures_and_unknown_endings_are_looked_into(name: str) -> None:
+    assert may_be_image(name)

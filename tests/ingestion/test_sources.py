@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curriculumnet.errors import SourceError, UsageError
-from curriculumnet.ingestion.sources.folders import IN_NO_CATEGORY, may_be_image
+from curriculumnet.ingestion.sources.folders import IN_NO_CATEGORY
 from curriculumnet.ingestion.sources.kinds import Source, read_source, source_name
 
 Write = Callable[[str, bytes], Path]
@@ -126,11 +126,6 @@ def test_names_that_are_no_images_are_one_number(write: Write, tmp_path: Path) -
     assert listing.file_names == ["cat/1.jpg", "lonely.jpg"]
     assert listing.not_images == 5
     assert listing.set_aside == {1: ("refused", IN_NO_CATEGORY)}
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a", "a.php", "a.5", "a.html", "a.b.JPEG", "x y/ü.webp", "a.txt.png"])
-def test_pictures_and_unknown_endings_are_looked_into(name: str) -> None:
-    assert may_be_image(name)
 
 
 def test_names_that_are_not_utf8_are_refused_in_printable_letters(write: Write, tmp_path: Path) -> None:

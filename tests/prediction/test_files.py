@@ -39,8 +39,8 @@ def test_found_files_can_be_read_where_they_lie(tmp_path):
 
 
 def test_in_a_folder_names_decide_what_may_be_a_picture(tmp_path):
-    pictures = ["a.jpg", "b.JPEG", "c.webp", "d.unknownending", "e", "f.tiff", "g.avif", "h.with.dots.png"]
-    others = [".hidden.jpg", "._a.jpg", "n.txt", "n.json", "n.html", "n.csv", "n.zip", "n.tar", "n.JPG.GZ", "n.mp4"]
+    pictures = ["a.jpg", "b.JPEG", "c.webp", "d.unknownending", "e", "f.tiff", "g.avif", "h.html", "i.with.dots.png"]
+    others = [".hidden.jpg", "._a.jpg", "n.txt", "n.json", "n.csv", "n.zip", "n.tar", "n.JPG.GZ", "n.mp4"]
     for name in [*pictures, *others, "sub/.hidden/a.jpg", "sub/a.png"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

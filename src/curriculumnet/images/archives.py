@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from curriculumnet.errors import SourceError
@@ -34,6 +34,18 @@ _COMPRESSED = {
 
 _BLOCK = 512
 """The size of a block of a tar, in bytes."""
+
+
+# fmt: off
+_NO_IMAGE_ENDINGS = frozenset((
+    ".7z", ".avi", ".bz2", ".cfg", ".csv", ".db", ".doc", ".docx", ".gz", ".ini", ".ipynb", ".json", ".jsonl", ".list",
+    ".log", ".lst", ".m4v", ".md", ".mkv", ".mov", ".mp3", ".mp4", ".ndjson", ".npy", ".npz", ".parquet", ".pkl", ".pt",
+    ".pth", ".py", ".rar", ".rst", ".rtf", ".sh", ".sqlite", ".tar", ".tgz", ".toml", ".tsv", ".txt", ".wav", ".webm",
+    ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml", ".zip", ".zst",
+))
+# fmt: on
+"""Endings of names that are passed over. All other files are looked into, web pages too: crawlers save pictures under
+names such as ``.php`` or ``.aspx``, and pages under ``.jpg``."""
 
 
 class Bytes(Protocol):
@@ -346,3 +358,10 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
+def may_be_image(name: str) -> bool:
+    """Say whether a file could be a picture by its name: not hidden, nor in a hidden folder, nor of a known ending."""
+    if name.startswith(".") or "/." in name:
+        return False
+    return PurePosixPath(name).suffix.lower() not in _NO_IMAGE_ENDINGS

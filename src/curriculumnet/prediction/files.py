@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Bytes, Folder, open_bytes, open_tar, split_root
+from curriculumnet.images.archives import Bytes, Folder, may_be_image, open_bytes, open_tar, split_root
 from curriculumnet.images.decode import TooLarge, Unreadable
 from curriculumnet.images.loader import in_workers
 from curriculumnet.images.views import View
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_TYPES = mimetypes.MimeTypes()
-"""Python's own table of endings, not the machine's, which differ."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ def find(files: Sequence[str]) -> list[Asked]:
     ----------
     files : sequence of str
         Files, which need not be there; folders and uncompressed tars, of which all files are taken that could be
-        pictures by their names.
+        pictures by their names, as `ingest` takes them.
 
     Raises
     ------
@@ -144,20 +140,12 @@ def _inside(given: str, path: Path, inner: str) -> list[Asked]:
     if inner and path.is_file() and inner in (tar := open_tar(path)).index.members:
         return [Asked(_printable(given), tar, inner)]
     place = open_bytes(given)
-    names = [name for name in place.names() if _may_be_picture(name)]
+    names = [name for name in place.names() if may_be_image(name)]
     if not names:
         raise SourceError(f"{given} holds no picture: give pictures, or folders or tars that hold some.")
     inside_tar = f"{path}#{inner}/" if inner else f"{path}#"
     begin = given.rstrip("/\\") + "/" if path.is_dir() else inside_tar
     return [Asked(_printable(begin + name), place, name) for name in names]
-
-
-def _may_be_picture(name: str) -> bool:
-    """Say whether a file could be a picture by its name: not hidden, and of no ending that means something else."""
-    if name.startswith(".") or "/." in name:
-        return False
-    kind, packed = _TYPES.guess_type("x" + PurePosixPath(name).suffix.lower())
-    return packed is None and (kind is None or kind.startswith("image/"))
 
 
 def _printable(name: str) -> str:

@@ -5,25 +5,12 @@ With ``train/``, ``val/`` and ``test/`` at the top the categories are the folder
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
-from curriculumnet.images.archives import Bytes
+from curriculumnet.images.archives import Bytes, may_be_image
 from curriculumnet.ingestion.sources.listing import Listing, make_listing
 
 IN_NO_CATEGORY = "in no category's folder"
 
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-
-# fmt: off
-_NO_IMAGE_ENDINGS = frozenset((
-    ".7z", ".avi", ".bz2", ".cfg", ".csv", ".db", ".doc", ".docx", ".gz", ".ini", ".ipynb", ".json", ".jsonl", ".list",
-    ".log", ".lst", ".m4v", ".md", ".mkv", ".mov", ".mp3", ".mp4", ".ndjson", ".npy", ".npz", ".parquet", ".pkl", ".pt",
-    ".pth", ".py", ".rar", ".rst", ".rtf", ".sh", ".sqlite", ".tar", ".tgz", ".toml", ".tsv", ".txt", ".wav", ".webm",
-    ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml", ".zip", ".zst",
-))
-# fmt: on
-"""Endings of names that are passed over. All other files are looked into, web pages too: crawlers save pictures under
-names such as ``.php`` or ``.aspx``, and pages under ``.jpg``."""
 
 
 def read_folders(files: Bytes) -> Listing:
@@ -51,13 +38,6 @@ def read_folders(files: Bytes) -> Listing:
         unlabelled=IN_NO_CATEGORY,
         not_images=len(regular) - len(names) + len(others),
     )
-
-
-def may_be_image(name: str) -> bool:
-    """Say whether a file could be a picture by its name: not hidden, nor in a hidden folder, nor of a known ending."""
-    if name.startswith(".") or "/." in name:
-        return False
-    return PurePosixPath(name).suffix.lower() not in _NO_IMAGE_ENDINGS
 
 
 def _has_split_folders(names: list[str]) -> bool:
