@@ -313,6 +313,27 @@ def test_a_source_that_has_grown_is_gone_through_again(
     assert [row["state"] for row in new] == ["leak"]
 
 
+def test_test_pictures_that_are_added_later_cost_no_training(gone: Gone, tmp_path: Path) -> None:
+    options = SMALL | {"output": tmp_path / "work"}
+    work = cn.run(gone.made.crawl, **options).work
+    before = state_of(work)
+    done = cn.run(gone.made.crawl, test=gone.made.test, **options)
+    assert {row["split"] for row in done.figures} == {"test", "val"}
+    after = state_of(work)
+    runs = [name for name in before if name.startswith("runs/") and "predictions" not in name and "metrics" not in name]
+    assert {name: after[name] for name in runs} == {name: before[name] for name in runs}
+    assert len(runs) > 10
+    assert all(row["state"] == "done" for row in cn.status(work).steps)
+    # Where one of them hides among the training images, that one is set aside, and all is trained again.
+    hidden = shutil.copytree(gone.made.test, tmp_path / "test")
+    used = tables.read(work / "images.parquet").filter(pc.equal(tables.read(work / "images.parquet")["split"], "train"))
+    name = used["file_name"][0].as_py()
+    shutil.copy(gone.made.crawl / name, hidden / name.split("/")[0] / f"copy-{Path(name).name}")
+    cn.ingest(gone.made.crawl, output=work, test=hidden, workers=0, quiet=True)
+    states = {row["step"]: row["state"] for row in cn.status(work).steps}
+    assert states["train model-a"] == states["train model-d"] == "outdated"
+
+
 # -- other ways along the path ----------------------------------------------------------------------------------------
 
 

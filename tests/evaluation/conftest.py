@@ -11,7 +11,7 @@ from PIL import Image
 from curriculumnet.networks import create as networks
 from curriculumnet.networks import folder as model_folder
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, WorkFolder
+from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, WorkFolder
 
 SIZE = 32
 
@@ -88,7 +88,7 @@ class Work:
         written = [f"runs/{name}/model/{file}" for file in files]
         for path, data in zip(written, files.values(), strict=True):
             self.folder.write_bytes(path, data)
-        self.folder.stamp(f"train:{name}", self.folder.digests(IMAGES), {}, written, 1.0)
+        self.folder.stamp(f"train:{name}", self.folder.digests(TRAINING_IMAGES), {}, written, 1.0)
         return self
 
     def labels(self, split):

@@ -385,8 +385,12 @@ def test_a_run_whose_network_does_not_fit_is_left_out_or_an_error_when_asked_for
         cn.evaluate(work.path, run="model-d", **PLAIN)
 
 
-def test_it_warns_when_a_run_was_trained_on_an_earlier_table_of_images(work, capsys):
+def test_it_warns_when_a_run_was_trained_on_other_images_than_there_are_now(work, capsys):
     work.draw("test", "test", "yew", 1)
+    work.ingest()
+    cn.evaluate(work.path, crops=(1,), **PLAIN)
+    assert capsys.readouterr().err == ""
+    work.draw("crawl", "val", "yew", 1)
     work.ingest()
     work.train("new", first="ash")
     cn.evaluate(work.path, crops=(1,), **PLAIN)

@@ -14,7 +14,7 @@ from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import InputError, UsageError, WorkFolderError
 from curriculumnet.evaluation.summary import difference_grids, error_grids, whose_labels
 from curriculumnet.work import tables
-from curriculumnet.work.folder import COMPARISONS, IMAGES, Record, Stopwatch, WorkFolder
+from curriculumnet.work.folder import COMPARISONS, IMAGES, TRAINING_IMAGES, Record, Stopwatch, WorkFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -341,7 +341,8 @@ def _predictor(folder: WorkFolder, run: str, where: Any) -> Predictor:
 
 def _warn_of_other_images(folder: WorkFolder, job: _Job) -> None:
     trained = folder.record(f"train:{job.run}")
-    if trained and trained.inputs.get(IMAGES, job.inputs[IMAGES]) != job.inputs[IMAGES]:
+    now = folder.digest(TRAINING_IMAGES)
+    if trained and trained.inputs.get(TRAINING_IMAGES, now) != now:
         warn(
             f"Run {job.run} was trained before the images were ingested again: some that it is measured on now may "
             "have been among its training images. Train it again to be sure."

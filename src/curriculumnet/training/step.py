@@ -16,7 +16,7 @@ from curriculumnet import console
 from curriculumnet.errors import InputError, UsageError
 from curriculumnet.training.recipes import Recipe, find
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name
+from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, subsets_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,12 +207,12 @@ def train(
     run = checked_name(recipe if name is None else name, "a run")
     folder = WorkFolder.open(work)
     with folder.lock(lambda message: console.say(message, quiet=quiet)):
-        inputs = folder.digests(IMAGES)
+        inputs = folder.digests(TRAINING_IMAGES)
         if how.uses_curriculum:
             hint = f"`curriculumnet design {folder.path}` makes one."
             curriculum = folder.find("design", curriculum, "curriculum", hint)
-            _check_curriculum(folder, curriculum, inputs[IMAGES])
-            inputs |= folder.digests(f"curricula/{curriculum}.parquet")
+            _check_curriculum(folder, curriculum)
+            inputs |= folder.digests(subsets_of(curriculum))
         images = tables.read(folder.file(IMAGES))
         size = _default_image_size(images) if image_size is None else image_size
         if optimizer is None:
@@ -451,9 +451,10 @@ def _default_rate(optimizer: str, pretrained: bool, batch_size: int) -> float:
     return 0.003 * math.sqrt(share) / (10 if pretrained else 1)
 
 
-def _check_curriculum(folder: WorkFolder, curriculum: str, images: str) -> None:
+def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:
     """Refuse a curriculum whose image ids are those of an earlier table of images."""
     record = folder.record(f"design:{curriculum}")
+    images = folder.digest(IMAGES)
     if record and record.inputs.get(IMAGES, images) != images:
         features = record.settings["features"]
         raise InputError(

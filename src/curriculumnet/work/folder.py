@@ -24,12 +24,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 from curriculumnet.errors import MachineError, UnknownNameError, UsageError, WorkFolderBusyError, WorkFolderError
 from curriculumnet.version import __version__
+from curriculumnet.work import tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PROJECT = "project.json"
 IMAGES = "images.parquet"
+TRAINING_IMAGES = f"{IMAGES}?training"
+"""The part of the table of images that a training depends on: it does not when test pictures are added."""
 COMPARISONS = "comparisons.json"
 REPORT = "report.html"
 _LOCK = "lock.json"
@@ -49,7 +52,8 @@ class Record:
     Attributes
     ----------
     inputs : dict of str to str
-        Digest of each file that it read, by its name in the work folder or the source's key.
+        Digest of each file that it read, by its name in the work folder or the source's key; of what it read of a
+        file after a ``?``.
     settings : dict
         The settings that decide its result.
     outputs : dict of str to dict
@@ -125,8 +129,8 @@ class WorkFolder:
         return folder
 
     def file(self, name: str) -> Path:
-        """Return the path of a file by its name in the work folder, written with `/`."""
-        return self.path.joinpath(*name.split("/"))
+        """Return the path of a file by its name in the work folder, written with `/`; a part is where its file is."""
+        return self.path.joinpath(*name.partition("?")[0].split("/"))
 
     # -- project.json -------------------------------------------------------------------------------------------
 
@@ -225,8 +229,13 @@ class WorkFolder:
         return Record(**record)  # type: ignore[arg-type]
 
     def digest(self, name: str) -> str:
-        """Return the BLAKE2b-128 digest of a file, from its record where size and time show it unchanged."""
+        """Return the BLAKE2b-128 digest of a file, from its record where size and time show it unchanged.
+
+        Of a part, such as `TRAINING_IMAGES` or `subsets_of` a curriculum, it is that of the values.
+        """
         path = self.file(name)
+        if part := name.partition("?")[2]:
+            return _values_digest(_PARTS[part](path))
         for record in self.project["steps"].values():
             known = record["outputs"].get(name)
             if known and path.is_file() and _stat(path) == {k: known[k] for k in ("bytes", "mtime_ns")}:
@@ -389,6 +398,33 @@ def checked_name(name: str, what: str) -> str:
     ):
         raise UsageError(f"{name!r} cannot name {what}: take a short name of letters, digits, - and _.")
     return name
+
+
+def subsets_of(curriculum: str) -> str:
+    """Return the name of the part of a curriculum's table that a training follows."""
+    return f"curricula/{curriculum}.parquet?subsets"
+
+
+def _training_part(path: Path) -> pa.Table:
+    import pyarrow.compute as pc
+
+    images = tables.read(path, ["image_id", "source", "file_name", "label", "split", "digest", "state"])
+    return images.filter(pc.and_(pc.equal(images["state"], "used"), pc.not_equal(images["split"], "test")))
+
+
+def _subsets_part(path: Path) -> pa.Table:
+    return tables.read(path, ["image_id", "subset"])
+
+
+_PARTS = {"training": _training_part, "subsets": _subsets_part}
+
+
+def _values_digest(table: pa.Table) -> str:
+    """Return the digest of a table's values, which no version of a library and no metadata changes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in table.column_names:
+        digest.update("\0".join([name, *map(str, table[name].to_pylist())]).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
