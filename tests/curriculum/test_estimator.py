@@ -43,7 +43,9 @@ def test_each_category_is_designed_for_itself_from_the_mean_of_all():
         assert found.density_[rows].tolist() == peaks.density.tolist()
         assert found.delta_[rows].tolist() == peaks.delta.tolist()
         assert found.distance_to_centre_[rows].tolist() == peaks.distance_to_centre.tolist()
-        assert found.labels_[rows].tolist() == split(peaks.distance_to_centre, 3).tolist()
+        others = peaks.distance_to_centre > 0
+        assert found.labels_[rows[others]].tolist() == split(peaks.distance_to_centre[others], 3).tolist()
+        assert found.labels_[rows[~others]].tolist() == [0]
         assert found.cleanliness_[rows].tolist() == rank_cleanliness(peaks.distance_to_centre).tolist()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curriculumnet.curriculum.methods import METHODS, Options, design_category
+from curriculumnet.curriculum.subsets import split
 from curriculumnet.errors import UnknownNameError, UsageError
 
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -70,6 +71,30 @@ def test_the_order_of_the_rows_is_irrelevant(method):
     assert turned.ordering.doubt.tolist() == straight.ordering.doubt[order].tolist()
     assert turned.subset.tolist() == straight.subset[order].tolist()
     assert turned.cleanliness.tolist() == straight.cleanliness[order].tolist()
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("n_right", [12, 60, 400])
+def test_the_centre_and_its_copies_are_clean_and_have_no_say_where_the_others_are_cut(n_right, copies):
+    # Of many dimensions, where all images lie about equally far from the centre, which is at no distance from itself.
+    features, right = category_with_outliers(4, n_right, n_right // 3, d=1000)
+    mean = features.mean(axis=0) * 0
+    centre = design_category(features, mean, "density", Options()).ordering.centre
+    features = np.concatenate([features, np.repeat(features[[centre]], copies - 1, axis=0)])
+    right = np.concatenate([right, np.ones(copies - 1, bool)])
+    found = design_category(features, mean, "density", Options())
+    same = found.ordering.doubt == 0
+    assert same.sum() == copies
+    assert (found.subset[same] == 0).all()
+    assert found.subset[~same].tolist() == split(found.ordering.doubt[~same]).tolist()
+    assert (found.subset == 0).sum() > copies + 0.1 * n_right
+    assert right[found.subset == 0].mean() > 0.9
+
+
+def test_where_distances_are_few_the_centre_is_a_subset_as_any_value_is():
+    found = design_category(np.array([[0.0], [1.0], [-1.0], [2.5]]), None, "density", Options())
+    assert found.ordering.doubt.tolist() == [0, 1, 1, 6.25]
+    assert found.subset.tolist() == [0, 1, 1, 2]
 
 
 @every_method

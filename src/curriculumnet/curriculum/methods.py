@@ -83,12 +83,15 @@ class Ordering:
         Row of the category's centre, where the method knows one.
     cutoff : float, optional
         d_c, where the method has one.
+    given : ndarray of bool, shape (n,), optional
+        Images whose doubt is the lowest by definition and not by measurement, as the centre's distance to itself.
     """
 
     doubt: NDArray[np.float64]
     columns: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     centre: int | None = None
     cutoff: float | None = None
+    given: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,10 @@ def _by_density(features: NDArray[Any], mean: NDArray[np.float64] | None, option
         kernel=options.kernel,
     )
     columns = {"density": peaks.density, "delta": peaks.delta, "distance_to_centre": peaks.distance_to_centre}
-    doubt = peaks.distance_to_centre if options.by == "distance" else -peaks.density
-    return Ordering(doubt, columns, peaks.centre, peaks.cutoff)
+    if options.by == "density":
+        return Ordering(-peaks.density, columns, peaks.centre, peaks.cutoff)
+    doubt = peaks.distance_to_centre
+    return Ordering(doubt, columns, peaks.centre, peaks.cutoff, given=doubt == 0)
 
 
 def _by_chance(features: NDArray[Any], _mean: NDArray[np.float64] | None, options: Options) -> Ordering:
@@ -172,6 +177,18 @@ def design_category(
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     ordering = METHODS[method].order(features, mean, options)
-    return CategoryDesign(
-        subsets.split(ordering.doubt, options.n_subsets), subsets.rank_cleanliness(ordering.doubt), ordering
-    )
+    return CategoryDesign(_cut(ordering, options.n_subsets), subsets.rank_cleanliness(ordering.doubt), ordering)
+
+
+def _cut(ordering: Ordering, n_subsets: int) -> NDArray[np.int8]:
+    """Cut an ordering into subsets, where those of a doubt by definition have no say and are clean.
+
+    In a category of tens of images whose neighbours are far, as with features of many dimensions, the distance 0 would
+    be an outlier that k-means gives a subset of its own: the clean one would be the centre alone.
+    """
+    doubt = ordering.doubt
+    if ordering.given is None or len(np.unique(doubt)) <= n_subsets:
+        return subsets.split(doubt, n_subsets)
+    subset = np.zeros(len(doubt), np.int8)
+    subset[~ordering.given] = subsets.split(doubt[~ordering.given], n_subsets)
+    return subset
