@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from curriculumnet.errors import SourceError
@@ -33,6 +34,28 @@ def test_batches_come_in_their_order_and_the_last_may_be_smaller(pictures):
 def test_worker_processes_change_nothing(pictures):
     alone = shown(pictures, workers=0, view=TrainingView(32), seed=3)
     helped = shown(pictures, workers=2, view=TrainingView(32), seed=3)
+    for (ids, views), (other_ids, other_views) in zip(alone, helped, strict=True):
+        np.testing.assert_array_equal(ids, other_ids)
+        np.testing.assert_array_equal(views.numpy(), other_views.numpy())
+
+
+@pytest.fixture
+def full():
+    """A machine whose shared memory is full, as far as the files of it go: no file can grow over 100 kB."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full")
+def test_where_shared_memory_is_full_batches_come_all_the_same(pictures):
+    large = CentreView(224)
+    with pytest.raises(RuntimeError):
+        torch.zeros(4, 3, 224, 224, dtype=torch.uint8).share_memory_()
+    alone = shown(pictures, workers=0, view=large)
+    helped = shown(pictures, workers=2, view=large)
     for (ids, views), (other_ids, other_views) in zip(alone, helped, strict=True):
         np.testing.assert_array_equal(ids, other_ids)
         np.testing.assert_array_equal(views.numpy(), other_views.numpy())

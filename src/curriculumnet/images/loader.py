@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import torch
 
 
+_LARGE = 2**16
+"""Bytes of an array from which handing over shared memory is quicker than copying."""
+
+
 class Batches(Protocol):
     """Batches of image ids by number; picklable."""
 
@@ -187,7 +191,7 @@ def in_workers(items: Items, workers: int, first: int = 0) -> Iterator[Any]:
     Parameters
     ----------
     items : Items
-        What makes an item; picklable.
+        What makes an item, a tuple; picklable.
     workers : int
         Worker processes; 0 makes the items in this one. They are started by the platform's own way, spawned or forked.
     first : int
@@ -196,7 +200,7 @@ def in_workers(items: Items, workers: int, first: int = 0) -> Iterator[Any]:
     Yields
     ------
     item
-        As it was made, with arrays as tensors.
+        As it was made; arrays may have become tensors.
     """
     import torch
     from torch.utils.data import DataLoader
@@ -209,12 +213,34 @@ def in_workers(items: Items, workers: int, first: int = 0) -> Iterator[Any]:
             batch_size=None,
             sampler=range(first, len(items)),
             num_workers=min(workers, max(0, len(items) - first)),
+            collate_fn=_handed_over,
             worker_init_fn=leave_interruption_to_parent,
             # One of its own: from torch's global one it would draw what a network that is trained draws from.
             generator=torch.Generator(),
         )
         made = iter(loader)
     yield from made
+
+
+def _handed_over(item: Any) -> Any:
+    """In a worker: put large arrays into shared memory.
+
+    Where that is full, as the 64 MB that a container has unless told otherwise soon are, they go through the pipe.
+    """
+    from torch.utils.data import get_worker_info
+
+    if get_worker_info() is None:
+        return item
+    return tuple(_shared(part) if isinstance(part, np.ndarray) and part.nbytes > _LARGE else part for part in item)
+
+
+def _shared(array: np.ndarray) -> torch.Tensor | np.ndarray:
+    import torch
+
+    try:
+        return torch.from_numpy(array).share_memory_()
+    except RuntimeError:
+        return array
 
 
 @contextmanager
