@@ -124,6 +124,19 @@ def test_the_whole_path_without_a_terminal_says_how_long_it_still_takes(
     ]
 
 
+def test_steps_that_had_nothing_to_do_tell_nothing_of_the_time_that_is_left(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.whole_path("the whole path") as path:
+        path.plan({"train": 6.0, "embed": 1.0, "train again": 3.0})
+        for step in ("train", "embed", "train again"):
+            path.enter(step)
+        with console.Progress("training", 3, "steps") as progress:
+            clock[0] += 100.0
+            progress.advance(1)
+    assert capsys.readouterr().err == "training: 1 of 3 steps, 0.01/s, 3 min left; whole path: 3 min left\n"
+
+
 def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     coloured, plain = Terminal(), Terminal()

@@ -179,6 +179,7 @@ class _Path:
         self._start = time.monotonic()
         self._share = 0.0
         self._before = 0.0
+        self._began = False
         self._task = live.add_task(title, total=1.0, unit="")
 
     def plan(self, weights: dict[str, float]) -> None:
@@ -187,12 +188,16 @@ class _Path:
         self._start = time.monotonic()
 
     def enter(self, name: str) -> None:
-        self._done += self._weights.get(self._now, 0.0) if self._now else 0.0
-        self._now, self._share = name, 0.0
+        if self._now and not self._began:
+            # It had nothing to do, so that how quickly it ended tells nothing.
+            self.skip(1.0)
+        self._done += self._weights.get(self._now, 0.0)
+        self._now, self._share, self._began = name, 0.0, False
         self.within(0.0)
 
     def skip(self, share: float) -> None:
         """Say that this share of the present step was done before, and tells nothing of how long the rest takes."""
+        self._began = True
         self._before += self._weights.get(self._now, 0.0) * share / max(1e-9, sum(self._weights.values()))
 
     def within(self, share: float) -> None:

@@ -501,7 +501,7 @@ def _typed(path: Path) -> str:
 
 
 def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[str, float]:
-    """Return the expected cost of each step still to come, in images passed forward through a network."""
+    """Return the expected cost of each step after ingest, in images passed forward through a network."""
     import pyarrow.compute as pc
 
     images = tables.read(folder.file(IMAGES), ["split", "state"])
@@ -511,9 +511,7 @@ def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[st
     weights = dict.fromkeys(runs, _BACKWARD * epochs * n_train)
     weights |= {"embed": len(used), "design": 0.01 * n_train, "evaluate": _CROPS * n_held_out * len(runs)}
     weights["report"] = 0.1 * len(used)
-    done = {"embed": folder.names("embed"), "design": folder.names("design")}
-    trained = folder.names("train")
-    return {name: 0.0 if name in trained or done.get(name) else cost for name, cost in weights.items()}
+    return weights
 
 
 def _headline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
