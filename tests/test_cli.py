@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -476,6 +477,20 @@ def test_a_signal_ends_a_command_after_it_has_cleared_up(
     assert "Traceback" not in said
     assert (tmp_path / "cleared").exists()
     assert not any(is_running(worker) for worker in workers)
+
+
+@pytest.mark.parametrize(("error", "shown"), [("disk", False), ("quota", False), ("bug", True)])
+def test_a_thread_leaves_a_full_disk_to_who_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: str, shown: bool
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "argv", ["curriculumnet", "--version"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    thread = threading.Thread(target=lambda: train("w", error=error))
+    thread.start()
+    thread.join()
+    assert ("Traceback" in capsys.readouterr().err) is shown
 
 
 @pytest.fixture

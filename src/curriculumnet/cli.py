@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -435,8 +436,15 @@ def _print(show: Callable[[console.Result], None], result: console.Result) -> No
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Show why a thread ended, unless the machine is at fault: what the thread worked for says so in a sentence."""
+    if not isinstance(failed.exc_value, Exception) or _machine(failed.exc_value) is None:
+        threading.__excepthook__(failed)
+
+
 def main() -> None:
     """Run the command that was typed."""
+    threading.excepthook = _thread_failed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
             # Windows writes to files and pipes in an encoding that lacks most categories' letters.
