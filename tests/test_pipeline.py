@@ -423,7 +423,7 @@ def test_status_names_the_step_that_was_done_on_what_is_no_longer_there(gone: Go
 
 def test_status_names_the_step_whose_files_are_gone(gone: Gone, tmp_path: Path) -> None:
     work = shutil.copytree(gone.work, tmp_path / "work")
-    (work / "runs" / "model-d" / "model" / "model.safetensors").unlink()
+    shutil.rmtree(work / "runs" / "model-d")
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
-    assert [step for step in PATH if states[step] == "outdated"] == ["train model-d"]
+    assert [step for step in PATH if states[step] == "outdated"] == ["train model-d", "evaluate model-d"]
     assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-d")

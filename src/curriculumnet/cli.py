@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -339,6 +340,10 @@ _REPORT = "This is a bug in curriculumnet: please report it, with the command an
 _AGAIN = "Nothing that had finished is lost: start the same command again to go on."
 
 
+_REPEATED = 1.0
+"""Seconds in which a signal that comes again is the same wish: `timeout` sends one to the process and to its group."""
+
+
 class _Terminated(BaseException):
     """SIGTERM came."""
 
@@ -358,6 +363,9 @@ def _errors_shown(debug: bool) -> Iterator[None]:
 
 
 def _stop(cause: BaseException, debug: bool) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What is said now is said whole; the handlers of before come back after it.
+        signal.signal(number, _unheeded)
     if debug:
         traceback.print_exc()
     if isinstance(cause, KeyboardInterrupt):
@@ -402,19 +410,25 @@ def _signals() -> Iterator[list[BaseException]]:
     """
     mine = os.getpid()
     came: list[BaseException] = []
+    first: list[float] = []
 
     def end(number: int, _: object) -> None:
         if os.getpid() != mine:
             # A forked worker has no locks to clear; it ends as if there were no handler.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        if came and time.monotonic() - first[0] < _REPEATED:
+            return
+        first.append(time.monotonic())
         if hasattr(signal, "SIGCHLD"):
             # The signal may have ended the workers too: torch is not to raise an error for that amid the clearing away.
             signal.signal(signal.SIGCHLD, _unheeded)
         came.append(KeyboardInterrupt() if number == signal.SIGINT else _Terminated())
         raise came[-1]
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A shell that starts a command behind its back has it ignore Ctrl-C.
+    heeded = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield came
     finally:

@@ -471,11 +471,7 @@ def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
         return f"curriculumnet embed {here} --from {folder.names('train')[-1]}"
     if not folder.names("design"):
         return f"curriculumnet design {here}"
-    recipes = {
-        name: json.loads(folder.file(f"runs/{name}/settings.json").read_text(encoding="utf-8"))
-        for name in folder.names("train")
-    }
-    if not any(settings["curriculum"] for settings in recipes.values()):
+    if not any(record.settings["curriculum"] for step, record in _records(folder) if step.startswith("train:")):
         return f"curriculumnet train {here} --recipe {_CURRICULUM_RUN}"
     if set(folder.names("train")) - set(folder.names("evaluate")):
         return f"curriculumnet evaluate {here}"

@@ -11,6 +11,7 @@ from curriculumnet.errors import UnknownNameError, UsageError, WeightsError
 from curriculumnet.networks.create import (
     Preprocessing,
     check_image_size,
+    classifiers,
     create,
     normalise,
     preprocessing,
@@ -116,3 +117,20 @@ def test_weights_without_a_network_are_one_sentence() -> None:
 def test_a_wrong_size_is_not_blamed_on_the_weights() -> None:
     with pytest.raises(UsageError, match="cannot take images of 2 px"):
         create("swin_tiny_patch4_window7_224", 3, image_size=2, pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [("resnet18", 1), ("tf_efficientnet_lite0", 1), ("levit_128s", 2), ("deit_tiny_distilled_patch16_224", 2)],
+)
+def test_the_classifier_is_the_last_layer_whatever_lies_before_it(model: str, layers: int) -> None:
+    network = create(model, 5, image_size=224)
+    found = classifiers(network)
+    assert len(found) == layers
+    for layer in found:
+        assert [len(weight) for weight in layer.parameters()] == [5, 5]
+    assert classifiers(create(model, 0, image_size=224)) == []
+
+
+def test_a_network_that_cannot_name_its_classifier_has_none() -> None:
+    assert classifiers(create("efficientvit_m0", 0, image_size=224)) == []

@@ -49,6 +49,55 @@ def test_every_recipe_trains_along_its_stages(work, recipe):
     assert sorted(set(stages)) == list(range(1, len(settings["stages"]) + 1))
 
 
+def test_weights_from_elsewhere_keep_their_statistics_and_their_classifier_learns_from_nothing(work):
+    from curriculumnet.networks.create import create
+
+    size = {"model": "tf_efficientnet_lite0", "image_size": 32}
+    before = create(size["model"], 0, pretrained=True, image_size=32).state_dict()
+    cn.train(work, recipe="model-a", pretrained=True, epochs=3, ema_decay=0, **SMALL | size)
+    after = weights(work, "model-a")
+    statistics = [key for key in before if key.endswith(("running_mean", "running_var"))]
+    assert len(statistics) > 90
+    assert all(torch.equal(before[key], after[key]) for key in statistics)
+    assert all(not torch.equal(before[key], after[key]) for key in ("conv_stem.weight", "bn1.weight"))
+    cn.train(work, recipe="model-a", name="scratch", epochs=1, **SMALL | size)
+    scratch = weights(work, "scratch")
+    assert not any(torch.equal(scratch[key], torch.zeros_like(scratch[key])) for key in statistics if "mean" in key)
+
+
+def test_a_classifier_on_weights_from_elsewhere_is_new_and_learns_ten_times_as_fast(work, monkeypatch):
+    from curriculumnet.training import loop
+
+    seen = []
+
+    def fit(state, *_, **__):
+        seen.append((state.network, state.optimizer.param_groups))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "fit", fit)
+    options = SMALL | {"model": "tf_efficientnet_lite0"}
+    for pretrained in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            cn.train(work, recipe="model-a", pretrained=pretrained, **options)
+    (network, groups), (scratch, others) = seen
+    head = {id(weight) for weight in network.classifier.parameters()}
+    fast = {id(weight) for group in groups if group.get("lr_scale") == 10 for weight in group["params"]}
+    assert fast == head
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    assert not network.classifier.weight.any()
+    assert scratch.classifier.weight.any()
+    assert not any("lr_scale" in group for group in others)
+
+
+def test_each_group_has_its_own_rate(work, monkeypatch):
+    from curriculumnet.training import step
+
+    monkeypatch.setattr(step, "_CLASSIFIER_RATE", 0.0)
+    options = SMALL | {"model": "tf_efficientnet_lite0"}
+    cn.train(work, recipe="model-a", pretrained=True, epochs=1, ema_decay=0, **options)
+    assert not weights(work, "model-a")["classifier.weight"].any()
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(work):
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         cn.train(work, recipe="model-d", name=name, epochs=1, seed=seed, precision="float32", **SMALL)

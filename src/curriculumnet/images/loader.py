@@ -5,12 +5,14 @@ What a batch holds is asked of its owner by number, in the worker, so that nothi
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -249,6 +251,9 @@ def without_interruption() -> Generator[None, None, None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    if multiprocessing.get_start_method() != "fork":
+        # Started amid the block, this helper of the other methods would lift it.
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -97,6 +97,17 @@ def _with_weights(model: str, n_categories: int, image_size: int, arguments: dic
         raise
 
 
+def classifiers(network: nn.Module) -> list[nn.Module]:
+    """Return the layers of a timm network that give a number per category; most networks have one."""
+    try:
+        found = network.get_classifier()  # type: ignore[operator]
+    except AttributeError:  # some have none to give when they were made without one
+        return []
+    heads = found if isinstance(found, tuple | list) else [found]
+    layers = [[each for each in head.modules() if isinstance(each, nn.Linear | nn.Conv2d)] for head in heads]
+    return [each[-1] for each in layers if each]
+
+
 def check_image_size(network: nn.Module, model: str, image_size: int) -> None:
     """Show a network one picture, so that a size it cannot take is found before any work is done.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,7 @@ def fit(
     precision: torch.dtype,
     weight_norm: bool,
     label_smoothing: float,
+    still: Sequence[torch.nn.Module] = (),
 ) -> None:
     """Train a network along its stages, from the state's step to the last batch.
 
@@ -141,6 +142,8 @@ def fit(
         float32, or bfloat16 for the forward and backward passes.
     weight_norm, label_smoothing
         See `losses.weighted_cross_entropy`.
+    still : sequence of torch.nn.Module
+        Layers that behave as in evaluation.
 
     Raises
     ------
@@ -157,9 +160,11 @@ def fit(
         wanted = torch.from_numpy(targets[ids]).to(inputs.device)
         weights = torch.from_numpy(stage.place_weights()).to(inputs.device)
         for group in state.optimizer.param_groups:
-            group["lr"] = rate(state.step)
+            group["lr"] = rate(state.step) * group.get("lr_scale", 1.0)
 
         state.network.train()
+        for layer in still:
+            layer.eval()
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=precision is torch.bfloat16):
             logits = state.network(inputs)
         loss, losses = weighted_cross_entropy(

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,8 @@ _CURVE_COST = 0.1
 """What the curves may cost, as a share of the training; a training step costs three times a forward pass."""
 _ROWS = 200
 _BATCH_NORM_MOMENTUM = 0.1
+_CLASSIFIER_RATE = 10.0
+"""How much faster a new classifier learns than weights trained elsewhere (docs/results has what was tried)."""
 _SMALL_IMAGE = 64
 _PACE_STEPS = (2, 6)
 """The steps over which the pace is measured; the first ones are slower."""
@@ -133,6 +136,7 @@ def train(
         Unless given, 224, or the largest multiple of 32 not above the pictures' median short side, at least 32.
     pretrained : bool
         Begin with weights trained elsewhere; they may be downloaded.
+        The new classifier learns ten times as fast as they do, and batch norms keep their statistics.
     small_stem : bool, optional
         First convolution for small pictures; on up to 64 px.
     epochs : float, optional
@@ -143,7 +147,7 @@ def train(
         AdamW, or SGD with Nesterov momentum if pretrained.
     learning_rate : float, optional
         The highest learning rate.
-        Unless given, 0.003 · √(B/256) with AdamW (a tenth if pretrained), 0.1 · B/256 with SGD (half if pretrained).
+        Unless given, 0.003 · √(B/256) with AdamW, 0.1 · B/256 with SGD; if pretrained 0.0003 or 0.005 · √(B/256).
     weight_decay : float, optional
         Decay of weights; 0.0005 with SGD, 0.05 with AdamW.
     momentum : float
@@ -302,7 +306,11 @@ def _train(
         pretrained=settings["pretrained"],
         small_stem=settings["small_stem"],
     )
-    _hasten_statistics(network)
+    norms = _batch_norms(network)
+    if settings["pretrained"]:
+        for layer in networks.classifiers(network):
+            for weight in layer.parameters():
+                torch.nn.init.zeros_(weight)
     network = model_folder.placed(network, where)
     preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
     state = State(
@@ -314,6 +322,7 @@ def _train(
             lr=settings["learning_rate"],
             weight_decay=settings["weight_decay"],
             momentum=settings["momentum"],
+            param_group_fn=partial(_groups, settings=settings),
         ),
     )
     key = {"settings": settings, "inputs": inputs}
@@ -380,6 +389,8 @@ def _train(
                 precision=precision,
                 weight_norm=settings["weight_norm"],
                 label_smoothing=settings["label_smoothing"],
+                # Statistics of a few noisy batches are worse than those that the weights came with, where these fit.
+                still=norms if settings["pretrained"] and not settings["small_stem"] else (),
             )
 
     kept = state.measured()
@@ -410,13 +421,33 @@ def _train(
     return _result(folder, run, len(batches), seconds, up_to_date=False)
 
 
-def _hasten_statistics(network: torch.nn.Module) -> None:
-    """Let batch norms follow within tens of steps: some networks' are made for hundreds of thousands."""
+def _batch_norms(network: torch.nn.Module) -> list[torch.nn.Module]:
+    """Return the batch norms, made to follow within tens of steps: some are made for hundreds of thousands."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    for layer in network.modules():
-        if isinstance(layer, _BatchNorm) and layer.momentum is not None:
+    found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    for layer in found:
+        if layer.momentum is not None:
             layer.momentum = max(layer.momentum, _BATCH_NORM_MOMENTUM)
+    return list(found)
+
+
+def _groups(network: torch.nn.Module, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the optimiser's groups: no decay of biases and norms; a new classifier on trained features is faster."""
+    from timm.optim import param_groups_weight_decay
+
+    from curriculumnet.networks.create import classifiers
+
+    layers = classifiers(network) if settings["pretrained"] else []
+    new = {id(weight) for layer in layers for weight in layer.parameters()}
+    whole = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()  # type: ignore[operator]
+    groups = []
+    for group in param_groups_weight_decay(network, settings["weight_decay"], no_weight_decay_list=whole):
+        old = [weight for weight in group["params"] if id(weight) not in new]
+        fresh = [weight for weight in group["params"] if id(weight) in new]
+        groups += [group | {"params": old}] if old else []
+        groups += [group | {"params": fresh, "lr_scale": _CLASSIFIER_RATE}] if fresh else []
+    return groups
 
 
 def _result(folder: WorkFolder, run: str, steps: int, seconds: float, *, up_to_date: bool) -> Training:
@@ -444,11 +475,12 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
 
 
 def _default_rate(optimizer: str, pretrained: bool, batch_size: int) -> float:
-    """Return the highest learning rate: in proportion to the batch with SGD, to its root with AdamW."""
+    """Return the highest learning rate: by the root of the batch; with SGD from scratch in proportion to it."""
     share = max(0, batch_size) / 256
-    if optimizer == "sgd":
-        return 0.1 * share / (2 if pretrained else 1)
-    return 0.003 * math.sqrt(share) / (10 if pretrained else 1)
+    if pretrained:
+        # Batch norms that stand still do not hold back what a rate in proportion to a large batch would do.
+        return {"sgd": 0.005, "adamw": 0.0003}[optimizer] * math.sqrt(share)
+    return 0.1 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
 
 
 def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:

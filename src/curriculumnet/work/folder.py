@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ class WorkFolder:
         """
         folder = cls(path)
         nearest = next((place for place in (folder.path, *folder.path.parents) if place.exists()), folder.path)
-        if nearest.is_file():
+        if nearest.exists() and not nearest.is_dir():
             raise WorkFolderError(f"{nearest} is a file: give the name of a folder with -o.")
         if folder.path.is_dir() and not folder.file(PROJECT).exists():
             strangers = sorted(p.name for p in folder.path.iterdir() if not _left_by_us(p.name))
@@ -235,7 +236,8 @@ class WorkFolder:
         """
         path = self.file(name)
         if part := name.partition("?")[2]:
-            return _values_digest(_PARTS[part](path))
+            stat = path.stat()
+            return _part_digest(path, part, stat.st_size, stat.st_mtime_ns)
         for record in self.project["steps"].values():
             known = record["outputs"].get(name)
             if known and path.is_file() and _stat(path) == {k: known[k] for k in ("bytes", "mtime_ns")}:
@@ -405,25 +407,29 @@ def subsets_of(curriculum: str) -> str:
     return f"curricula/{curriculum}.parquet?subsets"
 
 
-def _training_part(path: Path) -> pa.Table:
+def _training_values(path: Path) -> dict[str, list[Any]]:
     import pyarrow.compute as pc
 
     images = tables.read(path, ["image_id", "source", "file_name", "label", "split", "digest", "state"])
-    return images.filter(pc.and_(pc.equal(images["state"], "used"), pc.not_equal(images["split"], "test")))
+    used = images.filter(pc.and_(pc.equal(images["state"], "used"), pc.not_equal(images["split"], "test")))
+    return dict(used.to_pydict())
 
 
-def _subsets_part(path: Path) -> pa.Table:
-    return tables.read(path, ["image_id", "subset"])
+def _subsets_values(path: Path) -> dict[str, list[Any]]:
+    found = tables.read(path, ["image_id", "subset"])
+    return found.to_pydict() | {"n_subsets": [json.loads(found.schema.metadata[b"settings"])["n_subsets"]]}
 
 
-_PARTS = {"training": _training_part, "subsets": _subsets_part}
+_PARTS = {"training": _training_values, "subsets": _subsets_values}
 
 
-def _values_digest(table: pa.Table) -> str:
-    """Return the digest of a table's values, which no version of a library and no metadata changes."""
+@lru_cache(maxsize=64)
+def _part_digest(path: Path, part: str, size: int, mtime_ns: int) -> str:
+    """Return the digest of a part's values; the file's size and time tell its states apart."""
+    del size, mtime_ns
     digest = hashlib.blake2b(digest_size=16)
-    for name in table.column_names:
-        digest.update("\0".join([name, *map(str, table[name].to_pylist())]).encode("utf-8", "surrogateescape"))
+    for name, values in _PARTS[part](path).items():
+        digest.update("\0".join([name, *map(str, values)]).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
