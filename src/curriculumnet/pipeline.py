@@ -392,7 +392,7 @@ _DEMO: dict[str, Any] = {
     "mirror": False,
 }
 """The demonstration's settings, which take minutes on 2 cores: digits are not mirrored, and a small part of one is no
-digit. The length decides what is won (docs/results): a shorter training wins more, and model-a knows little after it."""
+digit. The length decides what is won (docs/results): a shorter one wins more, and model-a knows little after it."""
 
 
 def status(work: str | os.PathLike[str]) -> Status:
