@@ -89,6 +89,12 @@ def test_a_classifier_on_weights_from_elsewhere_is_new_and_learns_ten_times_as_f
     assert not any("lr_scale" in group for group in others)
 
 
+@pytest.mark.parametrize("name", ["optimizer", "places", "stage_schedule", "precision"])
+def test_from_python_too_a_choice_is_one_of_a_few(work, name):
+    with pytest.raises(UnknownNameError, match=f"There is no {name.replace('_', ' ')} 'lion'"):
+        cn.train(work, recipe="model-a", **SMALL, **{name: "lion"})
+
+
 def test_each_group_has_its_own_rate(work, monkeypatch):
     from curriculumnet.training import step
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from curriculumnet import console
-from curriculumnet.errors import InputError, UsageError
+from curriculumnet.errors import InputError, UnknownNameError, UsageError
 from curriculumnet.training.recipes import Recipe, find
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, subsets_of
@@ -209,6 +209,7 @@ def train(
     watch = Stopwatch()
     how = find(recipe)
     run = checked_name(recipe if name is None else name, "a run")
+    _check_choices(optimizer=optimizer, places=places, stage_schedule=stage_schedule, precision=precision)
     folder = WorkFolder.open(work)
     with folder.lock(lambda message: console.say(message, quiet=quiet)):
         inputs = folder.digests(TRAINING_IMAGES)
@@ -494,6 +495,16 @@ def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:
             f"`curriculumnet embed` with what gave the features {features}, then `curriculumnet design {folder.path} "
             f"--features {features}`, make it again."
         )
+
+
+def _check_choices(**given: str | None) -> None:
+    """Refuse what is none of an argument's choices; a shell's flags were checked before."""
+    hints = get_type_hints(train)
+    for name, value in given.items():
+        hint = hints[name]
+        known = get_args(hint if get_origin(hint) is Literal else get_args(hint)[0])
+        if value is not None and value not in known:
+            raise UnknownNameError(name.replace("_", " "), value, known)
 
 
 def _check(settings: dict[str, Any]) -> None:
