@@ -42,13 +42,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_without_a_terminal_progress_is_a_line_a_minute(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_progress_is_a_line_after_seconds_and_then_a_line_a_minute(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     with console.Progress("reading", 100, "files") as progress:
         for _ in range(100):
             clock[0] += 3.0
             progress.advance()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "reading: 20 of 100 files, 0.333/s, 4 min left"
+    assert lines[:2] == [
+        "reading: 4 of 100 files, 0.333/s, 5 min left",
+        "reading: 24 of 100 files, 0.333/s, 4 min left",
+    ]
     assert len(lines) == 5
     assert capsys.readouterr().out == ""
 
@@ -119,7 +124,7 @@ def test_the_whole_path_without_a_terminal_says_how_long_it_still_takes(
             progress.advance(1)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "reading: 2 of 2 files, 0.02/s, 0 s left; whole path: 5 min left",
+        "reading: 2 of 2 files, 0.02/s, under 1 s left; whole path: 5 min left",
         "training: 1 of 3 steps, 0.01/s, 3 min left; whole path: 3 min left",
     ]
 
@@ -183,7 +188,15 @@ def test_a_result_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "0 s"), (89.4, "89 s"), (90, "2 min"), (3600, "60 min"), (5400, "1 h 30 min"), (7500, "2 h 05 min")],
+    [
+        (0.2, "under 1 s"),
+        (1, "1 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (3600, "60 min"),
+        (5400, "1 h 30 min"),
+        (7500, "2 h 05 min"),
+    ],
 )
 def test_durations(seconds: float, words: str) -> None:
     assert console.duration(seconds) == words

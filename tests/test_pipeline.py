@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 
 import curriculumnet as cn
 from curriculumnet import cli
+from curriculumnet.errors import UsageError
 from curriculumnet.miniature import CATEGORIES, Miniature, make_crawl
 from curriculumnet.pipeline import Run, Status
 from curriculumnet.work import tables
@@ -193,6 +195,15 @@ def test_what_a_terminal_shows_ends_with_the_page(gone: Gone) -> None:
     shown = gone.run.summary()
     assert shown[-1] == f"All figures, the pictures and the account of every file are on the page: {gone.run.report}"
     assert gone.run.report == gone.work / "report.html"
+    assert shown[-2] == gone.run.sentence
+    assert gone.run.sentence in re.sub("<[^>]*>", "", gone.run.report.read_text(encoding="utf-8"))
+    states = tables.read(gone.work / "images.parquet", ["state"])["state"].to_pylist()
+    assert (
+        shown[0]
+        == f"{len(states)} files seen: "
+        + ", ".join(f"{states.count(state)} {state}" for state in tables.STATES if state in states)
+        + "."
+    )
     errors = next(part for part in shown if not isinstance(part, str))
     assert [row[0] for row in errors.rows] == ["model-a", "model-d"]
     value = next(row["value"] for row in gone.run.figures if (row["run"], row["split"]) == ("model-d", "test"))
@@ -410,12 +421,73 @@ def test_status_shows_a_line_for_each_step(gone: Gone) -> None:
     assert end == "Everything is done."
 
 
+def test_what_status_says_after_a_path_that_was_stopped_goes_on_with_it(
+    gone: Gone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "my work"
+    shutil.copytree(gone.made.crawl, tmp_path / "my crawl")
+    monkeypatch.chdir(tmp_path)
+    settings = {**SMALL, "epochs": 0.3, "crop_scale": (0.7, 1.0), "exclude_category": ("one", "two"), "mirror": False}
+
+    def breaks_off(*_arguments: Any, **_keywords: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("curriculumnet.pipeline.embed", breaks_off)
+        with pytest.raises(KeyboardInterrupt):
+            cn.run("my crawl", output=work, test=gone.made.test, **settings)
+    program, command, *words = shlex.split(cn.status(work).next)
+    assert (program, command) == ("curriculumnet", "run")
+    monkeypatch.chdir("/")
+    with pytest.raises(SystemExit) as ended:
+        cli.app([command, *words, "--quiet"], prog_name=program)
+    assert ended.value.code == 0
+    assert cn.status(work).next == ""
+    # The trainings that had finished were those of this command: nothing was done twice.
+    before = state_of(work)
+    cn.run(tmp_path / "my crawl", output=work, test=gone.made.test, **settings)
+    assert state_of(work) == before
+
+
+def test_what_status_says_of_a_training_that_is_out_of_date_can_be_typed(gone: Gone, tmp_path: Path) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    settings = {"stage_shares": (0.2, 0.3, 0.5), "subset_weights": (1.0, 0.1, 0.1), "places": "equal"}
+    cn.train(work, recipe="model-d", name="mine", **{**SMALL, **settings})
+    cn.evaluate(work, workers=0, device="cpu", quiet=True)
+    cn.report(work, quiet=True)
+    (work / "runs/mine/settings.json").unlink()
+    program, command, *words = shlex.split(cn.status(work).next)
+    with pytest.raises(SystemExit) as ended:
+        cli.app([command, *words, "--workers", "0", "--device", "cpu", "--quiet"], prog_name=program)
+    assert ended.value.code == 0
+    assert cn.train(work, recipe="model-d", name="mine", **{**SMALL, **settings}).up_to_date
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": -1}, "--epochs is -1: it must be above 0"),
+        ({"batch_size": 0}, "--batch-size is 0: it must be above 0"),
+        ({"image_size": 4}, "--image-size is 4: it must be at least 16 pixels"),
+        ({"crop_scale": (0.5, 0.1)}, "--crop-scale is 0.5 0.1: "),
+        ({"optimizer": "adam"}, "There is no optimizer 'adam': it must be one of adamw, sgd"),
+        ({"workers": -1}, "--workers is -1: it must be at least 0"),
+    ],
+)
+def test_what_would_stop_the_path_later_stops_it_before_anything_is_read(
+    gone: Gone, tmp_path: Path, wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        cn.run(gone.made.crawl, output=tmp_path / "work", **{**SMALL, **wrong})
+    assert not (tmp_path / "work").exists()
+
+
 def test_status_names_the_step_that_was_done_on_what_is_no_longer_there(gone: Gone, tmp_path: Path) -> None:
     work = shutil.copytree(gone.work, tmp_path / "work")
     cn.embed(work, from_="model-d", name="model-a", workers=0, device="cpu", quiet=True)
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
     assert [step for step in PATH if states[step] == "outdated"] == ["design model-a"]
-    assert shlex.split(cn.status(work).next) == ["curriculumnet", "design", str(work)]
+    assert shlex.split(cn.status(work).next) == ["curriculumnet", "design", str(work), "--features", "model-a"]
     cn.design(work, quiet=True)
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
     assert [step for step in PATH if states[step] == "outdated"] == ["train model-d", "report"]

@@ -1,6 +1,6 @@
 """What a person sees on a terminal: messages and progress on stderr, results on stdout.
 
-On a terminal there is one progress display with rate and time left; elsewhere a line a minute.
+On a terminal there is one progress display with rate and time left; elsewhere a line after ten seconds and one a minute.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import rich.console
     import rich.progress
 
+_FIRST_LINE = 10.0
+"""Seconds to the first line of progress where there is no terminal."""
+
 _LINE_EVERY = 60.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two such lines."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def as_json(value: Any) -> Any:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person says it: ``8 s``, ``3 min``, ``2 h 05 min``."""
+    """Return a length of time as a person says it: ``under 1 s``, ``8 s``, ``3 min``, ``2 h 05 min``."""
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -127,12 +132,13 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str, *, done: int = 0, quiet: bool = False) -> None:
         self._title, self._total, self._unit, self._quiet = title, total, unit, quiet
         self._done = self._before = done
-        self._start = self._last_line = time.monotonic()
+        self._start = self._next_line = 0.0
         self._live: rich.progress.Progress | None = None
         self._task: Any = None
 
     def __enter__(self) -> Progress:
-        self._start = self._last_line = time.monotonic()
+        self._start = time.monotonic()
+        self._next_line = self._start + _FIRST_LINE
         if _path is not None:
             _path.skip(self._done / max(1, self._total))
         if self._quiet or not _stderr().is_terminal:
@@ -160,11 +166,11 @@ class Progress:
             _path.within(self._done / max(1, self._total))
         if self._live is not None:
             self._live.update(self._task, completed=self._done)
-        elif not self._quiet and time.monotonic() - self._last_line >= _LINE_EVERY:
-            self._last_line = time.monotonic()
+        elif not self._quiet and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _LINE_EVERY
             rate = (self._done - self._before) / max(1e-9, time.monotonic() - self._start)
             left = duration((self._total - self._done) / max(1e-9, rate))
-            whole = f"; {_path.left()}" if _path is not None else ""
+            whole = f"; whole path: {_path.left()}" if _path is not None else ""
             say(f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {rate:.3g}/s, {left} left{whole}")
 
 
@@ -208,9 +214,9 @@ class _Path:
         """Return how long the whole path still takes, going by what has been done of it."""
         done = self._share - self._before
         if done < 0.005:
-            return "whole path: measuring"
+            return "measuring"
         seconds = (time.monotonic() - self._start) * (1 - self._share) / done
-        return f"whole path: {duration(seconds)} left"
+        return f"{duration(seconds)} left"
 
 
 _path: _Path | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from curriculumnet.ingestion.step import ingest
 from curriculumnet.reporting.step import report
 from curriculumnet.training.step import train
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, REPORT, Record, Stopwatch, WorkFolder
+from curriculumnet.work.folder import IMAGES, REPORT, STARTED, Record, Stopwatch, WorkFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +45,10 @@ class Run:
         The work folder.
     report : Path
         The page.
+    sentence : str
+        What the page says first: what was gained, or that nothing was.
+    states : dict of str to int
+        How many files are in each state; they add up to the files seen.
     subset_sizes : tuple of int
         Images in each subset, cleanest first.
     figures : list of dict
@@ -56,6 +61,8 @@ class Run:
 
     work: Path
     report: Path
+    sentence: str
+    states: dict[str, int]
     subset_sizes: tuple[int, ...]
     figures: list[dict[str, Any]]
     comparisons: list[dict[str, Any]]
@@ -72,10 +79,13 @@ class Run:
         from curriculumnet.evaluation.summary import difference_grids, error_grids, whose_labels
 
         figures = _headline(self.figures)
+        counted = ", ".join(f"{self.states[state]:,} {state}" for state in tables.STATES if state in self.states)
         return [
+            f"{sum(self.states.values()):,} files seen: {counted}.",
             *whose_labels(figures),
             *error_grids(figures),
             *difference_grids(_headline(self.comparisons)),
+            self.sentence,
             f"All figures, the pictures and the account of every file are on the page: {self.report}",
         ]
 
@@ -241,7 +251,7 @@ def run(
     --------
     curriculumnet run crawl/ --test clean/ --epochs 60
     """
-    _check_names(method, features_from, model, device)
+    typed = _differing(run, dict(locals()))
     watch = Stopwatch()
     training: dict[str, Any] = {
         "model": model,
@@ -259,10 +269,11 @@ def run(
         "workers": workers,
         "quiet": quiet,
     }
+    _check(method, features_from, training)
     baselines = [_BASELINE] if compare or not features_from else []
     baselines += [_CONTROL] if balanced else []
     with console.whole_path("the whole path", quiet=quiet) as path:
-        work = ingest(
+        read = ingest(
             source,
             output=output,
             val=val,
@@ -276,9 +287,12 @@ def run(
             seed=seed,
             workers=workers,
             quiet=quiet,
-        ).work
+        )
+        work = read.work
         folder = WorkFolder.open(work)
         with folder.lock(lambda message: console.say(message, quiet=quiet)):
+            if folder.project.get(STARTED) != typed | {"ended": True}:
+                folder.update_project(**{STARTED: typed | {"ended": False}})
             length = epochs or (10 if pretrained else 30)
             path.plan(_weights(folder, baselines, length))
             for recipe in baselines:
@@ -294,9 +308,13 @@ def run(
             measured = evaluate(work, device=device, workers=workers, seed=seed, quiet=quiet)
             path.enter("report")
             page = report(work, quiet=quiet)
+            if not folder.project[STARTED]["ended"]:
+                folder.update_project(**{STARTED: typed | {"ended": True}})
     return Run(
         work=folder.path,
         report=page.path,
+        sentence=page.sentence,
+        states=read.states,
         subset_sizes=curriculum.subset_sizes,
         figures=measured.figures,
         comparisons=measured.comparisons,
@@ -304,19 +322,22 @@ def run(
     )
 
 
-def _check_names(method: str, features_from: str | None, model: str, device: str) -> None:
+def _check(method: str, features_from: str | None, training: dict[str, Any]) -> None:
     """Find out before hours of work what would stop it afterwards."""
     from curriculumnet.curriculum.methods import METHODS
     from curriculumnet.errors import UnknownNameError
     from curriculumnet.networks.create import check_name
     from curriculumnet.networks.device import resolve_device
+    from curriculumnet.training.settings import check_choices, check_ranges
 
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-    check_name(model)
+    check_name(training["model"])
     if features_from is not None and not features_from.lower().endswith(".npy"):
         check_name(features_from)
-    resolve_device(device)
+    check_choices(run, {"optimizer": training["optimizer"]})
+    check_ranges(training)
+    resolve_device(training["device"])
 
 
 def demo(
@@ -375,8 +396,7 @@ def demo(
         quiet=quiet,
     )
     return Demo(
-        **{name: getattr(done, name) for name in ("work", "report", "subset_sizes", "figures", "comparisons")},
-        seconds=watch.seconds,
+        **{field.name: getattr(done, field.name) for field in fields(Run)} | {"seconds": watch.seconds},
         right=_right(WorkFolder.open(done.work), made.truth),
     )
 
@@ -459,40 +479,79 @@ def _is_fresh(folder: WorkFolder, record: Record) -> bool:
 
 def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
     """Return the command of the first thing that is not done, in the order of the path."""
-    here = _typed(folder.path)
-    for row in rows:
-        if row["state"] == "begun":
-            recipe = _begun(folder)[row["step"].split(" ", 1)[1]]["recipe"]
-            return f"curriculumnet train {here} --recipe {recipe}, with the flags it was given before"
+    missing = _first_missing(folder, rows)
+    started = folder.project.get(STARTED, {"ended": True})
+    return missing if not missing or started["ended"] else _typed(run, started | {"output": str(folder.path)})
+
+
+def _first_missing(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
+    work = {"work": str(folder.path)}
+    for name, settings in _begun(folder).items():
+        return _typed_again(folder, train, name, settings)
     if not folder.names("embed"):
         if not folder.names("train"):
-            return f"curriculumnet train {here} --recipe {_BASELINE}"
-        return f"curriculumnet embed {here} --from {folder.names('train')[-1]}"
+            return _typed(train, work | {"recipe": _BASELINE})
+        return _typed(embed, work | {"from_": folder.names("train")[-1]})
     if not folder.names("design"):
-        return f"curriculumnet design {here}"
+        return _typed(design, work)
     if not any(record.settings["curriculum"] for step, record in _records(folder) if step.startswith("train:")):
-        return f"curriculumnet train {here} --recipe {_CURRICULUM_RUN}"
+        return _typed(train, work | {"recipe": _CURRICULUM_RUN})
     if set(folder.names("train")) - set(folder.names("evaluate")):
-        return f"curriculumnet evaluate {here}"
-    if any(row["state"] == "outdated" for row in rows) or not folder.file(REPORT).is_file():
-        outdated = next((row["step"] for row in rows if row["state"] == "outdated"), "report")
-        return _again(folder, *outdated.partition(" ")[::2])
-    return ""
+        return _typed(evaluate, work)
+    outdated = next((row["step"] for row in rows if row["state"] == "outdated"), "")
+    step, _, name = outdated.partition(" ")
+    if step in ("train", "embed", "design"):
+        record = folder.record(f"{step}:{name}")
+        settings = record.settings if record else {}
+        made_by: dict[str, Callable[..., Any]] = {"train": train, "embed": embed, "design": design}
+        return _typed_again(folder, made_by[step], name, settings)
+    if step == "evaluate":
+        return _typed(evaluate, work)
+    return _typed(report, work) if outdated or not folder.file(REPORT).is_file() else ""
 
 
-def _again(folder: WorkFolder, step: str, name: str) -> str:
-    """Return the command that does an outdated step again; flags other than the needed ones are the person's."""
-    record = folder.record(f"{step}:{name}")
-    command = f"curriculumnet {step} {_typed(folder.path)}"
-    if record and step in ("train", "embed"):
-        flag, setting = {"train": ("--recipe", "recipe"), "embed": ("--from", "from")}[step]
-        return f"{command} {flag} {record.settings[setting]}, with the flags it was given before"
-    return command
+def _typed_again(folder: WorkFolder, step: Callable[..., Any], name: str, settings: dict[str, Any]) -> str:
+    """Return the command that makes what has this name with these settings."""
+    given: dict[str, Any] = {f"{key}_" if key == "from" else key: value for key, value in settings.items()}
+    named = {"name": name} if name != given.get("recipe", given.get("from_", given.get("features"))) else {}
+    return _typed(step, {"work": str(folder.path)} | given | named)
 
 
-def _typed(path: Path) -> str:
-    """Return a path as this system's shell wants it typed."""
-    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
+def _differing(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are not the default, paths whole, as JSON holds them; a work folder may be moved."""
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = given[name]
+        if name not in ("output", "quiet") and value is not None and value != parameter.default:
+            is_path = "PathLike" in parameter.annotation
+            found[name] = str(Path(value).absolute()) if is_path else value
+    return dict(json.loads(json.dumps(found)))
+
+
+def _typed(function: Callable[..., Any], given: dict[str, Any]) -> str:
+    """Return the command that calls a function with these arguments, as this system's shell wants it typed."""
+    words = ["curriculumnet", function.__name__]
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = given.get(name, parameter.default)
+        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        value = list(value) if isinstance(value, tuple) else value
+        if value is None or value == default:
+            continue
+        flag = f"--{name.rstrip('_').replace('_', '-')}"
+        shown = [f"{each:.17g}" if isinstance(each, float) else str(each) for each in _listed(value)]
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            words += shown
+        elif isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif "..." in parameter.annotation:
+            words += [word for each in shown for word in (flag, each)]
+        else:
+            words += [flag, *shown]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[str, float]:

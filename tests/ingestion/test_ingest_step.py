@@ -410,6 +410,16 @@ def test_folders_without_categories(ingest: Callable[..., Any], tmp_path: Path, 
         ingest(tmp_path / "half")
 
 
+def test_a_crawl_that_only_repeats_the_test_pictures_is_told_so(
+    ingest: Callable[..., Any], tmp_path: Path, crawl: Path
+) -> None:
+    with pytest.raises(
+        CurriculumNetError,
+        match=r"^None of the categories of .*\(same bytes as a test image: \d+\): take the .* from elsewhere",
+    ):
+        ingest(crawl, test=crawl)
+
+
 def test_one_category_only(ingest: Callable[..., Any], tmp_path: Path, write: Write, crawl: Path) -> None:
     write("one/cat/1.png", png(1))
     with pytest.raises(CurriculumNetError, match=r"one has one category only \(cat\), but a classifier needs two\."):
@@ -423,7 +433,7 @@ def test_one_category_only(ingest: Callable[..., Any], tmp_path: Path, write: Wr
         ingest(tmp_path / "above" / "crawl", exclude_category=["cat"])
     with pytest.raises(UnknownNameError, match="There is no category 'cats': it must be one of cat, dog"):
         ingest(tmp_path / "above" / "crawl", exclude_category=["cats"])
-    with pytest.raises(CurriculumNetError, match=r"0 of .*'s categories has usable pictures.* relax --min-images"):
+    with pytest.raises(CurriculumNetError, match=r"^None of the categories of .*.*lower --min-images"):
         ingest(tmp_path / "above" / "crawl", min_images=50)
 
 

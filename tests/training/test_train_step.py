@@ -155,6 +155,17 @@ def test_a_finished_run_is_not_trained_again_unless_its_settings_change(work, ca
     assert not cn.train(work, recipe="model-a", epochs=2, **SMALL).up_to_date
 
 
+def test_a_run_that_would_be_replaced_is_named_before_with_what_has_changed(work, capsys):
+    cn.train(work, recipe="model-a", epochs=1, **SMALL)
+    loud = SMALL | {"quiet": False}
+    cn.train(work, recipe="model-a", epochs=2, crop_scale=(0.7, 1.0), **loud)
+    said = capsys.readouterr().err
+    assert "Run model-a was trained with other settings (epochs 1, now 2; crop scale 0.5 1, now 0.7 1): " in said
+    assert "give `train` another --name" in said
+    cn.train(work, recipe="model-a", name="model-a-long", epochs=3, **loud)
+    assert "was trained with other settings" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("clean", [False, True])
 def test_the_best_weights_are_kept_where_validation_is_clean_else_the_last(prepared, tmp_path, clean):
     val = {"val": prepared.parent / "test"} if clean else {}
@@ -183,14 +194,14 @@ def test_precision_and_optimizer_are_as_asked(work):
         ({"recipe": "model-a", "model": "model-d"}, UsageError, "--recipe"),
         ({"recipe": "model-d", "curriculum": "none"}, UnknownNameError, "There is no curriculum 'none'"),
         ({"recipe": "model-a", "epochs": 0}, UsageError, "--epochs is 0"),
-        ({"recipe": "model-a", "noisy_share": 2.0}, UsageError, "--noisy-share is 2.0"),
+        ({"recipe": "model-a", "noisy_share": 2.0}, UsageError, "--noisy-share is 2:"),
         ({"recipe": "model-a", "crop_scale": (0.5, 0.1)}, UsageError, "--crop-scale"),
         ({"recipe": "model-a", "seed": -1}, UsageError, "--seed is -1: it must be at least 0"),
-        ({"recipe": "model-a", "label_smoothing": 2.0}, UsageError, "--label-smoothing is 2.0"),
-        ({"recipe": "model-a", "crop_ratio": (0.0, 1.0)}, UsageError, "--crop-ratio is 0.0 1.0"),
+        ({"recipe": "model-a", "label_smoothing": 2.0}, UsageError, "--label-smoothing is 2:"),
+        ({"recipe": "model-a", "crop_ratio": (0.0, 1.0)}, UsageError, "--crop-ratio is 0 1:"),
         ({"recipe": "model-a", "epochs": float("nan")}, UsageError, "--epochs is nan"),
-        ({"recipe": "model-d", "subset_weights": (0.0, 1.0, 1.0)}, UsageError, "--subset-weights is 0.0 1.0 1.0"),
-        ({"recipe": "model-a", "learning_rate": 0.0}, UsageError, "--learning-rate is 0.0: it must be above 0"),
+        ({"recipe": "model-d", "subset_weights": (0.0, 1.0, 1.0)}, UsageError, "--subset-weights is 0 1 1:"),
+        ({"recipe": "model-a", "learning_rate": 0.0}, UsageError, "--learning-rate is 0: it must be above 0"),
         ({"recipe": "model-d", "stage_shares": (1.0,)}, UsageError, "--stage-shares has 1 values"),
         ({"recipe": "model-a", "learning_rate": 1e30, "epochs": 2}, UsageError, "lower --learning-rate"),
     ],

@@ -320,12 +320,18 @@ def _check_usable(rows: Rows, states: States) -> None:
         if key == "crawl" and state == "used"
     }
     if len(left) < 2:
-        reasons = Counter(states.reasons[row] for row, key in enumerate(rows.keys) if key == "crawl")
-        reasons.pop("", None)
+        unused = [row for row, key in enumerate(rows.keys) if key == "crawl" and states.states[row] != "used"]
+        reasons = Counter(states.reasons[row] for row in unused)
         why = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.most_common(3))
+        most = Counter(states.states[row] for row in unused).most_common(1)[0][0] if unused else ""
+        mend = {
+            "leak": "take the pictures to measure on from elsewhere",
+            "excluded": "give more pictures, leave out fewer categories, or lower --min-images",
+            "refused": "give larger pictures, or lower --min-side",
+        }
         raise SourceError(
-            f"{len(left)} of {rows.given['crawl'].given}'s categories has usable pictures, but a classifier needs two "
-            f"({why}): give more pictures, or relax --min-images or --min-side."
+            f"{'Only one' if left else 'None'} of the categories of {rows.given['crawl'].given} has pictures to train "
+            f"on, but a classifier needs two ({why}): {mend.get(most, 'give more pictures')}."
         )
 
 

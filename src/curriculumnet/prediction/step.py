@@ -236,7 +236,8 @@ def _newest_run(folder: WorkFolder) -> str:
     runs = folder.names("train")
     if not runs:
         raise WorkFolderError(
-            f"{folder.path} has no run yet: `curriculumnet train {folder.path} --recipe model-d` makes one."
+            f"{folder.path} has no run yet: `curriculumnet train {folder.path} --recipe model-d` makes one. "
+            f"`curriculumnet status {folder.path}` says what comes first."
         )
     records = {run: folder.record(f"train:{run}") for run in runs}
     followed = [run for run, record in records.items() if record and record.settings.get("curriculum")]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from curriculumnet import console
 from curriculumnet.errors import UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.work import tables
-from curriculumnet.work.folder import COMPARISONS, IMAGES, REPORT, Stopwatch, WorkFolder, versions
+from curriculumnet.work.folder import COMPARISONS, IMAGES, REPORT, STARTED, Stopwatch, WorkFolder, versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -273,8 +273,11 @@ def _read_rows(folder: WorkFolder, name: str) -> list[dict[str, Any]]:
 
 
 def _project(folder: WorkFolder) -> dict[str, Any]:
-    """Return project.json without this step's own record, and with the versions that a record made now would have."""
-    project = folder.project
+    """Return what the page may show of project.json, with the versions that a record made now would have.
+
+    This step's own record and how the path was started say nothing about what was found.
+    """
+    project = {key: value for key, value in folder.project.items() if key != STARTED}
     steps = {step: record for step, record in project["steps"].items() if step != _STEP}
     return project | {"steps": steps, "versions": versions()}
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal
 
 from curriculumnet import console
-from curriculumnet.errors import InputError, UnknownNameError, UsageError
+from curriculumnet.errors import InputError
 from curriculumnet.training.recipes import Recipe, find
+from curriculumnet.training.settings import check_choices, check_ranges
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, subsets_of
 
@@ -209,7 +210,10 @@ def train(
     watch = Stopwatch()
     how = find(recipe)
     run = checked_name(recipe if name is None else name, "a run")
-    _check_choices(optimizer=optimizer, places=places, stage_schedule=stage_schedule, precision=precision)
+    check_choices(
+        train,
+        {"optimizer": optimizer, "places": places, "stage_schedule": stage_schedule, "precision": precision},
+    )
     folder = WorkFolder.open(work)
     with folder.lock(lambda message: console.say(message, quiet=quiet)):
         inputs = folder.digests(TRAINING_IMAGES)
@@ -252,11 +256,12 @@ def train(
             "precision": precision,
             "seed": seed,
         }
-        _check(settings)
+        check_ranges(settings | {"workers": workers})
         record = folder.finished(f"train:{run}", inputs, settings)
         if record:
             console.say(f"Run {run} is up to date; nothing to do.", quiet=quiet)
             return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=True)
+        _say_what_is_replaced(folder, run, settings, quiet)
         return _train(folder, run, how, settings, inputs, images, device, workers, watch, quiet)
 
 
@@ -456,6 +461,30 @@ def _result(folder: WorkFolder, run: str, steps: int, seconds: float, *, up_to_d
     return Training(run, home, home / "model", steps, seconds, up_to_date)
 
 
+def _say_what_is_replaced(folder: WorkFolder, run: str, settings: dict[str, Any], quiet: bool) -> None:
+    """Say that a finished run is about to be lost, why, and how to keep it."""
+    record = folder.record(f"train:{run}")
+    if record is None or not folder.file(f"runs/{run}/model").is_dir():
+        return
+    changed = [
+        f"{name.replace('_', ' ')} {_shown(record.settings[name])}, now {_shown(value)}"
+        for name, value in json.loads(json.dumps(settings)).items()
+        if name in record.settings and record.settings[name] != value
+    ]
+    why = f"with other settings ({'; '.join(changed)})" if changed else "on other images, or along another curriculum"
+    console.say(
+        f"Run {run} was trained {why}: it is replaced when this training ends. To keep it as well, stop now and give "
+        "`train` another --name, or `run` another folder with -o.",
+        quiet=quiet,
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_shown, value)) or "default"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _default_image_size(images: pa.Table) -> int:
     import numpy as np
 
@@ -495,45 +524,6 @@ def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:
             f"`curriculumnet embed` with what gave the features {features}, then `curriculumnet design {folder.path} "
             f"--features {features}`, make it again."
         )
-
-
-def _check_choices(**given: str | None) -> None:
-    """Refuse what is none of an argument's choices; a shell's flags were checked before."""
-    hints = get_type_hints(train)
-    for name, value in given.items():
-        hint = hints[name]
-        known = get_args(hint if get_origin(hint) is Literal else get_args(hint)[0])
-        if value is not None and value not in known:
-            raise UnknownNameError(name.replace("_", " "), value, known)
-
-
-def _check(settings: dict[str, Any]) -> None:
-    """Refuse settings that cannot be meant, in one sentence."""
-
-    def check(name: str, fits: bool, what: str) -> None:
-        if not fits:
-            value = settings[name]
-            shown = " ".join(map(str, value)) if isinstance(value, list) else value
-            raise UsageError(f"--{name.replace('_', '-')} is {shown}: {what}.")
-
-    for name in ("image_size", "epochs", "batch_size", "learning_rate"):
-        check(name, 0 < settings[name] < math.inf, "it must be above 0")
-    for name in ("seed", "weight_decay"):
-        check(name, 0 <= settings[name] < math.inf, "it must be at least 0")
-    for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share"):
-        check(name, 0 <= settings[name] < 1, "it must be at least 0 and below 1")
-    check("noisy_share", 0 <= settings["noisy_share"] <= 1, "it must lie between 0 and 1")
-    low, high = settings["crop_scale"]
-    check("crop_scale", 0 < low <= high <= 1, "it must be two rising numbers above 0, at most 1")
-    low, high = settings["crop_ratio"]
-    check("crop_ratio", 0 < low <= high < math.inf, "it must be two rising numbers above 0")
-    check("stage_shares", all(share > 0 for share in settings["stage_shares"]), "every share must be above 0")
-    weights = settings["subset_weights"]
-    check(
-        "subset_weights",
-        all(w >= 0 for w in weights) and (not weights or weights[0] > 0),
-        "none may be below 0, and the first must be above",
-    )
 
 
 def _mask(images: pa.Table, split: str) -> pa.Array:

@@ -34,6 +34,8 @@ PROJECT = "project.json"
 IMAGES = "images.parquet"
 TRAINING_IMAGES = f"{IMAGES}?training"
 """The part of the table of images that a training depends on: it does not when test pictures are added."""
+STARTED = "path"
+"""The key of project.json for how the whole path was started last, and whether it has ended."""
 COMPARISONS = "comparisons.json"
 REPORT = "report.html"
 _LOCK = "lock.json"
@@ -137,7 +139,7 @@ class WorkFolder:
 
     @property
     def project(self) -> dict[str, Any]:
-        """project.json as it is now: `sources`, `settings`, `versions`, `categories`, `account`, `steps`."""
+        """project.json as it is now: `sources`, `versions`, `categories`, `account`, `steps`, `path`."""
         path = self.file(PROJECT)
         if not path.exists():
             return {"sources": {}, "categories": [], "account": {}, "versions": {}, "steps": {}}
@@ -187,7 +189,9 @@ class WorkFolder:
         """
         known = self.names(kind)
         if not known:
-            raise WorkFolderError(f"{self.path} has no {what} yet: {hint}")
+            raise WorkFolderError(
+                f"{self.path} has no {what} yet: {hint} `curriculumnet status {self.path}` says what comes first."
+            )
         if name is None:
             return known[-1]
         if name not in known:

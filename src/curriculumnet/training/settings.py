@@ -1,0 +1,73 @@
+"""Which settings of a training cannot be meant: found out before anything is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from curriculumnet.errors import UnknownNameError, UsageError
+
+_SMALLEST_IMAGE = 16
+"""Pixels; what networks make of less has no height or width left."""
+
+
+def check_choices(function: Callable[..., Any], given: Mapping[str, str | None]) -> None:
+    """Refuse what is none of the choices of a function's argument; a shell's flags were checked before.
+
+    Parameters
+    ----------
+    function : callable
+        Its arguments are annotated with ``Literal``.
+    given : mapping of str to str or None
+        Values by the arguments' names; None is whatever the default is.
+
+    Raises
+    ------
+    UnknownNameError
+    """
+    hints = get_type_hints(function)
+    for name, value in given.items():
+        hint = hints[name]
+        known = get_args(hint if get_origin(hint) is Literal else get_args(hint)[0])
+        if value is not None and value not in known:
+            raise UnknownNameError(name.replace("_", " "), value, known)
+
+
+def check_ranges(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that cannot be meant, in one sentence.
+
+    Parameters
+    ----------
+    settings : mapping of str to number or sequence of numbers, or None
+        Any of them by their names; what is absent, None or an empty sequence is whatever the default is.
+
+    Raises
+    ------
+    UsageError
+    """
+
+    def check(name: str, fits: Callable[[Any], bool], what: str) -> None:
+        value = settings.get(name)
+        if value is None or (isinstance(value, tuple | list) and not value) or fits(value):
+            return
+        shown = " ".join(f"{number:g}" for number in (value if isinstance(value, tuple | list) else (value,)))
+        raise UsageError(f"--{name.replace('_', '-')} is {shown}: {what}.")
+
+    for name in ("epochs", "batch_size", "learning_rate"):
+        check(name, lambda value: 0 < value < math.inf, "it must be above 0")
+    check("image_size", lambda value: value >= _SMALLEST_IMAGE, f"it must be at least {_SMALLEST_IMAGE} pixels")
+    for name in ("seed", "weight_decay"):
+        check(name, lambda value: 0 <= value < math.inf, "it must be at least 0")
+    for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share"):
+        check(name, lambda value: 0 <= value < 1, "it must be at least 0 and below 1")
+    check("noisy_share", lambda value: 0 <= value <= 1, "it must lie between 0 and 1")
+    check("crop_scale", lambda pair: 0 < pair[0] <= pair[1] <= 1, "it must be two rising numbers above 0, at most 1")
+    check("crop_ratio", lambda pair: 0 < pair[0] <= pair[1] < math.inf, "it must be two rising numbers above 0")
+    check("stage_shares", lambda shares: min(shares) > 0, "every share must be above 0")
+    check(
+        "subset_weights",
+        lambda weights: min(weights) >= 0 and weights[0] > 0,
+        "none may be below 0, and the first must be above",
+    )
+    check("workers", lambda value: value >= 0, "it must be at least 0; 0 works in this process")
