@@ -1,6 +1,7 @@
 """What a person sees on a terminal: messages and progress on stderr, results on stdout.
 
-On a terminal there is one progress display with rate and time left; elsewhere a line after ten seconds and one a minute.
+On a terminal there is one progress display with rate and time left; elsewhere a line after ten seconds, then one a
+minute.
 """
 
 from __future__ import annotations
