@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from curriculumnet.curriculum.density import density_peaks
+from curriculumnet.curriculum.noise import noise_rate
 from curriculumnet.curriculum.step import design
 from curriculumnet.curriculum.subsets import rank_cleanliness, split
 from curriculumnet.errors import FeaturesError, InputError, UnknownNameError, UsageError, WorkFolderError
@@ -87,7 +88,11 @@ def test_tables_hold_what_the_pure_functions_say(work, capsys):
         assert row["subset_sizes"] == np.bincount(subset, minlength=3).tolist()
         assert row["centre"] == ids[inside[peaks.centre]]
         assert row["cutoff"] == pytest.approx(peaks.cutoff)
-        assert row["noise_rate"] is row["noise_low"] is row["noise_high"] is None
+        noise = noise_rate(matrix[ids[inside]], matrix[ids[labels != category]], mean)
+        assert (row["noise_rate"], row["noise_low"], row["noise_high"]) == (noise.value, noise.low, noise.high)
+    assert rows["empty"]["noise_rate"] is None
+    known = [rows[category] for category in CATEGORIES[:3]]
+    assert made.noise_rate == pytest.approx(sum(row["noise_rate"] * row["n"] for row in known) / len(ids))
     assert made.images == len(ids)
     assert list(made.subset_sizes) == np.bincount(table["subset"].to_numpy(), minlength=3).tolist()
     assert made.without_features == 0
@@ -213,7 +218,9 @@ def test_the_mean_is_taken_block_by_block(work, monkeypatch):
 
 
 def test_a_summary_names_the_subsets(work):
-    line, grid, without, paths = design(work.path).summary()
+    made = design(work.path)
+    line, grid, noise, without, paths = made.summary()
+    assert noise.startswith(f"Labels that look wrong: about {made.noise_rate:.0%} ")
     assert line.startswith("Curriculum net: ")
     assert [row[0] for row in grid.rows] == ["clean", "noisy", "highly noisy"]
     assert [row[0] for row in design(work.path, n_subsets=2).summary()[1].rows] == ["0", "1"]

@@ -107,7 +107,7 @@ def density_peaks(
         strips = _euclidean(distinct)
     else:
         unit = 1.0 if metric == "cosine" else 2.0
-        strips = _angular(_directions(distinct, mean))
+        strips = _angular(directions(distinct, mean))
     cutoff = _cutoff(strips, copies, cutoff_percent)
     density = _density(strips, copies, cutoff, kernel)
     delta = _delta(strips, density)
@@ -156,7 +156,7 @@ def _rescaled(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     return np.ldexp(rows, -exponent), float(np.ldexp(1.0, 2 * exponent))
 
 
-def _directions(rows: NDArray[np.float64], mean: NDArray[Any] | None) -> NDArray[np.float64]:
+def directions(rows: NDArray[np.float64], mean: NDArray[Any] | None) -> NDArray[np.float64]:
     """Return rows of unit length, seen from the mean; zero where there is no direction."""
     if mean is not None:
         rows = rows - np.asarray(mean, np.float64)
@@ -189,12 +189,12 @@ def _euclidean(rows: NDArray[np.float64]) -> list[NDArray[np.float32]]:
     return strips
 
 
-def _angular(directions: NDArray[np.float64]) -> list[NDArray[np.float32]]:
+def _angular(unit_rows: NDArray[np.float64]) -> list[NDArray[np.float32]]:
     """Return one minus the cosine as strips; half of the squared distance of unit rows."""
-    zero = np.logical_not(np.any(directions, axis=1))
+    zero = np.logical_not(np.any(unit_rows, axis=1))
     strips = []
-    for start, stop in _starts(len(directions)):
-        distances = directions[start:stop] @ directions[start:].T
+    for start, stop in _starts(len(unit_rows)):
+        distances = unit_rows[start:stop] @ unit_rows[start:].T
         np.subtract(1, distances, out=distances)
         distances[distances <= SAME] = 0
         distances[np.ix_(zero[start:stop], zero[start:])] = 0

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _BLOCK_ROWS = 4096
 """Rows of features read at a time while their mean is taken."""
 
+_SAMPLE = 10_000
+"""Images whose resemblance to other categories than theirs is measured: the border's place is then known to 0.5 %."""
+
 _NAMED = 20
 """How many images without features the record names."""
 
@@ -50,6 +53,8 @@ class Design:
         Images whose features were not finite: in the last subset, with a cleanliness of 0.
     without_features_names : tuple of str
         The first of them by name.
+    noise_rate : float or None
+        Estimated share of wrong labels in the crawl, as far as density shows it; None where it cannot be told.
     categories_with_images : int
         Categories that have usable training images.
     empty_categories : tuple of str
@@ -67,6 +72,7 @@ class Design:
     subset_sizes: tuple[int, ...]
     without_features: int
     without_features_names: tuple[str, ...]
+    noise_rate: float | None
     categories_with_images: int
     empty_categories: tuple[str, ...]
     seconds: float
@@ -91,9 +97,17 @@ class Design:
             f"Curriculum {self.name}: {self.images:,} images of {self.categories_with_images:,} categories, "
             f"ordered by {self.method}.",
             Grid("Subsets", ("subset", "images", "share"), rows),
+            *self._noise(),
             *self._set_aside(),
             f"Tables: {self.curriculum_path}, {self.categories_path}",
         )
+
+    def _noise(self) -> list[str]:
+        if self.noise_rate is None:
+            return []
+        return [
+            f"Labels that look wrong: about {self.noise_rate:.0%} (as far as density shows; look-alikes are not seen)."
+        ]
 
     def _set_aside(self) -> list[str]:
         lines = []
@@ -218,6 +232,7 @@ def design(
         subset_sizes=tuple(record.figures["subset_sizes"]),
         without_features=record.figures["without_features"],
         without_features_names=tuple(record.figures["without_features_names"]),
+        noise_rate=record.figures.get("noise_rate"),
         categories_with_images=record.figures["categories"],
         empty_categories=tuple(record.figures["empty_categories"]),
         seconds=record.seconds,
@@ -260,6 +275,7 @@ def _make(
     columns, rows = _order(
         matrix, images, categories, finite, mean if settings["normalise"] else None, settings["method"], options, quiet
     )
+    rows |= _noise(matrix, images, len(categories), finite, mean, settings["seed"])
     metadata = {
         "method": settings["method"],
         "settings": json.dumps(settings),
@@ -288,6 +304,7 @@ def _make(
         "subset_sizes": [sum(sizes) for sizes in zip(*rows["subset_sizes"], strict=True)],
         "without_features": len(missing),
         "without_features_names": missing[:_NAMED],
+        "noise_rate": _overall(rows["noise_rate"], rows["n"]),
         "categories": len(categories) - len(empty),
         "empty_categories": empty,
     }
@@ -397,6 +414,38 @@ def _order(
             progress.advance(len(members))
     columns = {"image_id": images.ids, "subset": subset, "cleanliness": cleanliness, "is_centre": is_centre}
     return columns | {column: pa.array(values, mask=~finite) for column, values in own.items()}, rows
+
+
+def _noise(
+    matrix: NDArray[Any],
+    images: _Images,
+    n_categories: int,
+    finite: NDArray[np.bool_],
+    mean: NDArray[np.float64],
+    seed: int,
+) -> dict[str, list[Any]]:
+    """Estimate each category's share of wrong labels; return the columns of the categories."""
+    import numpy as np
+
+    from curriculumnet.curriculum.noise import noise_rate
+
+    usable = finite.nonzero()[0]
+    sample = np.sort(np.random.default_rng(seed).permutation(usable)[:_SAMPLE])
+    sampled, theirs = matrix[images.ids[sample]], images.category[sample]
+    found = []
+    for category in range(n_categories):
+        own = matrix[images.ids[usable[images.category[usable] == category]]]
+        found.append(noise_rate(own, sampled[theirs != category], mean))
+    return {
+        f"noise_{column}": [None if rate is None else getattr(rate, attribute) for rate in found]
+        for column, attribute in (("rate", "value"), ("low", "low"), ("high", "high"))
+    }
+
+
+def _overall(rates: Sequence[float | None], n: Sequence[int]) -> float | None:
+    """Return the mean rate over the images of the categories of which it is known."""
+    known = [(rate, count) for rate, count in zip(rates, n, strict=True) if rate is not None]
+    return sum(rate * count for rate, count in known) / sum(count for _, count in known) if known else None
 
 
 def _order_category(

@@ -128,10 +128,20 @@ CATEGORIES = Table(
         Column("cutoff", "float64", "squared distance", "d_c", nullable=True),
         Column("centre", "int64", "image_id", "the centre", nullable=True),
         Column(
-            "noise_rate", "float64", "0 … 1", "estimated share of wrong labels; empty if not estimated", nullable=True
+            "noise_rate",
+            "float64",
+            "0 … 1",
+            "estimated share of wrong labels, as far as density shows it; empty where that cannot be told",
+            nullable=True,
         ),
-        Column("noise_low", "float64", "0 … 1", "the estimate's lower bound (95 %)", nullable=True),
-        Column("noise_high", "float64", "0 … 1", "the estimate's upper bound (95 %)", nullable=True),
+        Column(
+            "noise_low",
+            "float64",
+            "0 … 1",
+            "its lower bound (95 %)",
+            nullable=True,
+        ),
+        Column("noise_high", "float64", "0 … 1", "its upper bound (95 %)", nullable=True),
     ),
 )
 
