@@ -327,7 +327,7 @@ def test_the_summary_shows_errors_and_differences_with_intervals(work):
     assert grids[0].rows[0] == ("model-a", "77.8 (63.0 to 92.6)", "22.2 (7.4 to 37.0)")
     assert [row[0] for row in grids[4].rows] == ["model-d", "random"]
     run, top1, top5, categories = grids[4].rows[0]
-    assert (run, top5, categories) == ("model-d", "+0.0 (+0.0 to +0.0)", "1 / 1 / 5")
+    assert (run, top5, categories) == ("model-d", "+0.0 (+0.0 to +0.0)", "+1 -1 =5")
     assert top1.startswith("-3.7 (-")
 
 

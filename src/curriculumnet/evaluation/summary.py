@@ -71,12 +71,12 @@ def difference_grids(comparisons: Sequence[dict[str, Any]]) -> list[Grid]:
             Grid(
                 f"Points of error less than {baseline} (+ is better): {SPLIT_NAMES[split]} images, {_crops(crops)}; "
                 "95 % paired intervals",
-                ("run", *map(_title, metrics), "categories better/worse/equal"),
+                ("run", *map(_title, metrics), "categories"),
                 tuple(
                     (
                         row["run"],
                         *(cells.get((row["run"], metric), "") for metric in metrics),
-                        f"{row['improved']:,} / {row['fell']:,} / {row['unchanged']:,}",
+                        f"+{row['improved']:,} -{row['fell']:,} ={row['unchanged']:,}",
                     )
                     for row in these
                     if row["metric"] == "top1_error"

@@ -138,7 +138,7 @@ def _details(contents: Contents, row: Row, run: Run, baseline: Run) -> tuple[str
     if row["labels"] != "clean":
         details.append(
             "Wrong labels count here as they are, so a network is also blamed where the label is wrong: clean test "
-            "images (`ingest --test`) would tell more."
+            "images (`--test`) would tell more."
         )
     details += _against_control(contents, row, run, baseline)
     return tuple(details)
