@@ -318,7 +318,8 @@ app = typer.Typer(
 
 @app.callback(
     help="From a crawl of images with wrong labels to a trained classifier, along a curriculum that nobody labelled.",
-    epilog="Example: curriculumnet run crawl/",
+    epilog="Exit codes: 0 done, 1 a bug, 2 wrong use, 3 the input is at fault, 4 the machine is, 130 Ctrl-C, "
+    "143 SIGTERM. Example: curriculumnet run crawl/",
 )
 def _top(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),

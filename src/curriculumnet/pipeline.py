@@ -33,6 +33,8 @@ _BACKWARD = 3
 """A training step costs about three times a forward pass: one forward, two in the backward pass."""
 _CROPS = 11
 """Views of an image when both one crop and ten crops are evaluated."""
+_WHOLE_PRECISION = 2
+"""What a forward pass in whole precision costs, where that in training is in half."""
 
 
 @dataclass(frozen=True)
@@ -563,7 +565,7 @@ def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[st
     n_train, n_held_out = used.count("train"), len(used) - used.count("train")
     runs = [*baselines, _CURRICULUM_RUN]
     weights = dict.fromkeys(runs, _BACKWARD * epochs * n_train)
-    weights |= {"embed": len(used), "design": 0.01 * n_train, "evaluate": _CROPS * n_held_out * len(runs)}
+    weights |= {"embed": len(used), "design": 0.01 * n_train, "evaluate": _WHOLE_PRECISION * _CROPS * n_held_out * len(runs)}
     weights["report"] = 0.1 * len(used)
     return weights
 
