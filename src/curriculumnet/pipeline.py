@@ -565,8 +565,8 @@ def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[st
     n_train, n_held_out = used.count("train"), len(used) - used.count("train")
     runs = [*baselines, _CURRICULUM_RUN]
     weights = dict.fromkeys(runs, _BACKWARD * epochs * n_train)
-    weights |= {"embed": len(used), "design": 0.01 * n_train, "evaluate": _WHOLE_PRECISION * _CROPS * n_held_out * len(runs)}
-    weights["report"] = 0.1 * len(used)
+    weights |= {"embed": len(used), "design": 0.01 * n_train, "report": 0.1 * len(used)}
+    weights["evaluate"] = _WHOLE_PRECISION * _CROPS * n_held_out * len(runs)
     return weights
 
 
