@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -447,6 +448,83 @@ def test_what_status_says_after_a_path_that_was_stopped_goes_on_with_it(
     before = state_of(work)
     cn.run(tmp_path / "my crawl", output=work, test=gone.made.test, **settings)
     assert state_of(work) == before
+
+
+def stopped(work: Path, monkeypatch: pytest.MonkeyPatch, begin: Callable[[], object], at: str) -> str:
+    """Begin a path that is stopped at one of its steps; return what `status` then says."""
+
+    @functools.wraps(getattr(cn, at))
+    def breaks_off(*_arguments: Any, **_keywords: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"curriculumnet.pipeline.{at}", breaks_off)
+        with pytest.raises(KeyboardInterrupt):
+            begin()
+    return cn.status(work).next
+
+
+def test_a_path_that_is_begun_again_in_a_finished_folder_is_what_comes_next_until_it_is_left(
+    gone: Gone, again: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    said = stopped(work, monkeypatch, lambda: again(epochs=2), "train")
+    assert shlex.split(said)[:2] == ["curriculumnet", "run"]
+    assert "--epochs 2" in said
+    # The same once more, and then on by single steps: the path that was begun is left.
+    assert stopped(work, monkeypatch, lambda: again(epochs=2), "evaluate") == said
+    cn.design(work, method="random", name="chance", quiet=True)
+    assert "curriculumnet run" not in cn.status(work).next
+
+
+def test_the_same_path_over_a_crawl_that_has_grown_is_what_comes_next_when_stopped(
+    gone: Gone, again: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crawl = shutil.copytree(gone.made.crawl, tmp_path / "crawl")
+    again(crawl)
+    (crawl / "nine" / "new.png").write_bytes(min((gone.made.crawl / "one").glob("*.png")).read_bytes())
+    said = stopped(tmp_path / "work", monkeypatch, lambda: again(crawl), "train")
+    assert shlex.split(said)[:3] == ["curriculumnet", "run", str(crawl)]
+
+
+def test_a_demo_that_was_stopped_is_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin() -> None:
+        cn.demo(output=tmp_path / "demo", seed=3, workers=0, device="cpu", quiet=True)
+
+    said = stopped(tmp_path / "demo" / "work", monkeypatch, begin, "train")
+    assert shlex.split(said)[:2] == ["curriculumnet", "demo"]
+    assert "--seed 3" in said
+    assert f"--output {tmp_path / 'demo'}" in said
+
+
+def test_a_table_of_images_that_is_gone_is_ingested_again(gone: Gone, tmp_path: Path) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    (work / "images.parquet").unlink()
+    program, command, *words = shlex.split(cn.status(work).next)
+    assert command == "ingest"
+    with pytest.raises(SystemExit) as ended:
+        cli.app([command, *words, "--quiet"], prog_name=program)
+    assert ended.value.code == 0
+    assert cn.status(work).next == ""
+
+
+def test_a_training_with_other_settings_that_was_left_is_given_up(
+    gone: Gone, again: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+
+    def breaks_off(*_arguments: Any, **_keywords: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
+        patched.setattr("curriculumnet.networks.folder.save", breaks_off)
+        with pytest.raises(KeyboardInterrupt):
+            again(epochs=2)
+    assert [row["step"] for row in cn.status(work).steps if row["state"] == "begun"] == ["train model-a"]
+    again()
+    assert {row["state"] for row in cn.status(work).steps} == {"done"}
+    assert cn.status(work).next == ""
 
 
 def test_what_status_says_of_a_training_that_is_out_of_date_can_be_typed(gone: Gone, tmp_path: Path) -> None:

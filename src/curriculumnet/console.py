@@ -70,7 +70,7 @@ def show(result: Result) -> None:
     out = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
     for part in result.summary():
         if isinstance(part, str):
-            out.print(part, markup=False, highlight=False, soft_wrap=True)
+            out.print(_in_letters_of(out, part), markup=False, highlight=False, soft_wrap=True)
             continue
         table = Table(title=part.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(part.columns):
@@ -78,6 +78,11 @@ def show(result: Result) -> None:
         for row in part.rows:
             table.add_row(*(_plain_text(cell) for cell in row))
         out.print(table)
+
+
+def _in_letters_of(out: rich.console.Console, text: str) -> str:
+    """Return a text in letters that the terminal has: the page's narrow spaces and long minus are rare ones."""
+    return text if out.encoding.startswith("utf") else text.translate({0x202F: " ", 0x2212: "-", 0x2013: "-"})
 
 
 def show_json(result: Result) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import shlex
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +14,7 @@ from curriculumnet import console
 from curriculumnet.curriculum.step import design
 from curriculumnet.embedding.step import embed
 from curriculumnet.evaluation.step import evaluate
+from curriculumnet.flags import typed
 from curriculumnet.ingestion.step import ingest
 from curriculumnet.reporting.step import report
 from curriculumnet.training.step import train
@@ -253,65 +252,55 @@ def run(
     --------
     curriculumnet run crawl/ --test clean/ --epochs 60
     """
-    typed = _differing(run, dict(locals()))
+    given = dict(locals())
+    return _go(given, {"command": "run", "arguments": _differing(run, given)})
+
+
+def _go(given: dict[str, Any], started: dict[str, Any]) -> Run:
+    """Go the whole path with the arguments of `run`; `started` is what `status` says to type again."""
+    _check(given)
     watch = Stopwatch()
-    training: dict[str, Any] = {
-        "model": model,
-        "image_size": image_size,
-        "pretrained": pretrained,
-        "small_stem": small_stem,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "crop_scale": crop_scale,
-        "mirror": mirror,
-        "seed": seed,
-        "device": device,
-        "workers": workers,
-        "quiet": quiet,
-    }
-    _check(method, features_from, training)
-    baselines = [_BASELINE] if compare or not features_from else []
-    baselines += [_CONTROL] if balanced else []
+    quiet = given["quiet"]
+
+    def arguments(step: Callable[..., Any]) -> dict[str, Any]:
+        """Return those that a step has too, but for what is named by the step before it."""
+        return {
+            name: given[name]
+            for name, parameter in inspect.signature(step).parameters.items()
+            if name in given and parameter.kind is parameter.KEYWORD_ONLY
+        }
+
+    baselines = [_BASELINE] if given["compare"] or not given["features_from"] else []
+    baselines += [_CONTROL] if given["balanced"] else []
     with console.whole_path("the whole path", quiet=quiet) as path:
-        read = ingest(
-            source,
-            output=output,
-            val=val,
-            test=test,
-            label_column=label_column,
-            file_column=file_column,
-            group_column=group_column,
-            exclude_category=exclude_category,
-            min_side=min_side,
-            min_images=min_images,
-            seed=seed,
-            workers=workers,
-            quiet=quiet,
-        )
+        read = ingest(given["source"], **arguments(ingest))
         work = read.work
         folder = WorkFolder.open(work)
         with folder.lock(lambda message: console.say(message, quiet=quiet)):
-            if folder.project.get(STARTED) != typed | {"ended": True}:
-                folder.update_project(**{STARTED: typed | {"ended": False}})
-            length = epochs or (10 if pretrained else 30)
-            path.plan(_weights(folder, baselines, length))
+            if folder.project.get(STARTED) != started | {"ended": True} or status(work).next:
+                folder.update_project(**{STARTED: started | {"ended": False}})
+            path.plan(_weights(folder, baselines, given["epochs"] or (10 if given["pretrained"] else 30)))
             for recipe in baselines:
                 path.enter(recipe)
-                train(work, recipe=recipe, **training)
+                train(work, recipe=recipe, **arguments(train))
             path.enter("embed")
-            features = embed(work, from_=features_from or _BASELINE, device=device, workers=workers, quiet=quiet).name
+            features = embed(
+                work,
+                from_=given["features_from"] or _BASELINE,
+                device=given["device"],
+                workers=given["workers"],
+                quiet=quiet,
+            ).name
             path.enter("design")
-            curriculum = design(work, features=features, method=method, seed=seed, quiet=quiet)
+            curriculum = design(work, features=features, **arguments(design))
             path.enter(_CURRICULUM_RUN)
-            train(work, recipe=_CURRICULUM_RUN, curriculum=curriculum.name, **training)
+            train(work, recipe=_CURRICULUM_RUN, curriculum=curriculum.name, **arguments(train))
             path.enter("evaluate")
-            measured = evaluate(work, device=device, workers=workers, seed=seed, quiet=quiet)
+            measured = evaluate(work, device=given["device"], workers=given["workers"], seed=given["seed"], quiet=quiet)
             path.enter("report")
             page = report(work, quiet=quiet)
-            if not folder.project[STARTED]["ended"]:
-                folder.update_project(**{STARTED: typed | {"ended": True}})
+            if folder.project[STARTED] != started | {"ended": True}:
+                folder.update_project(**{STARTED: started | {"ended": True}})
     return Run(
         work=folder.path,
         report=page.path,
@@ -324,22 +313,26 @@ def run(
     )
 
 
-def _check(method: str, features_from: str | None, training: dict[str, Any]) -> None:
+def _check(given: dict[str, Any]) -> None:
     """Find out before hours of work what would stop it afterwards."""
     from curriculumnet.curriculum.methods import METHODS
-    from curriculumnet.errors import UnknownNameError
+    from curriculumnet.errors import FeaturesError, UnknownNameError
     from curriculumnet.networks.create import check_name
     from curriculumnet.networks.device import resolve_device
     from curriculumnet.training.settings import check_choices, check_ranges
 
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
-    check_name(training["model"])
-    if features_from is not None and not features_from.lower().endswith(".npy"):
+    if given["method"] not in METHODS:
+        raise UnknownNameError("method", given["method"], METHODS)
+    check_name(given["model"])
+    features_from = given["features_from"]
+    if features_from is not None and features_from.lower().endswith(".npy"):
+        if not Path(features_from).is_file():
+            raise FeaturesError(f"The features {features_from} are not there: give the path of a .npy file.")
+    elif features_from is not None:
         check_name(features_from)
-    check_choices(run, {"optimizer": training["optimizer"]})
-    check_ranges(training)
-    resolve_device(training["device"])
+    check_choices(run, {"optimizer": given["optimizer"]})
+    check_ranges(given)
+    resolve_device(given["device"])
 
 
 def demo(
@@ -383,20 +376,15 @@ def demo(
     """
     from curriculumnet.miniature import make_crawl
 
+    typed = _differing(demo, dict(locals()))
     home = Path(output)
     watch = Stopwatch()
     console.say(f"A crawl in miniature, with a third of its labels wrong: {home / 'miniature'}", quiet=quiet)
     made = make_crawl(home / "miniature", seed=seed)
-    done = run(
-        made.crawl,
-        output=home / "work",
-        test=made.test,
-        **_DEMO,
-        seed=seed,
-        device=device,
-        workers=workers,
-        quiet=quiet,
-    )
+    defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
+    here = {"source": made.crawl, "output": home / "work", "test": made.test}
+    machine = {"seed": seed, "device": device, "workers": workers, "quiet": quiet}
+    done = _go(defaults | _DEMO | here | machine, {"command": "demo", "arguments": typed})
     return Demo(
         **{field.name: getattr(done, field.name) for field in fields(Run)} | {"seconds": watch.seconds},
         right=_right(WorkFolder.open(done.work), made.truth),
@@ -480,43 +468,56 @@ def _is_fresh(folder: WorkFolder, record: Record) -> bool:
 
 
 def _next(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
-    """Return the command of the first thing that is not done, in the order of the path."""
-    missing = _first_missing(folder, rows)
+    """Return the command to type next: a path that has not ended, or the first thing that is not done."""
     started = folder.project.get(STARTED, {"ended": True})
-    return missing if not missing or started["ended"] else _typed(run, started | {"output": str(folder.path)})
+    if started["ended"]:
+        return _first_missing(folder, rows)
+    if started["command"] == "demo":
+        return typed(demo, started["arguments"] | {"output": str(folder.path.parent)})
+    return typed(run, started["arguments"] | {"output": str(folder.path)})
 
 
 def _first_missing(folder: WorkFolder, rows: list[dict[str, Any]]) -> str:
+    """Return the command of the first thing that is not done, in the order of the path."""
     work = {"work": str(folder.path)}
+    outdated = [row["step"] for row in rows if row["state"] == "outdated"]
+    if "ingest" in outdated:
+        record = folder.record("ingest")
+        return typed(ingest, _sources(folder) | (record.settings if record else {}) | {"output": str(folder.path)})
     for name, settings in _begun(folder).items():
-        return _typed_again(folder, train, name, settings)
+        return _again(folder, train, name, settings)
     if not folder.names("embed"):
         if not folder.names("train"):
-            return _typed(train, work | {"recipe": _BASELINE})
-        return _typed(embed, work | {"from_": folder.names("train")[-1]})
+            return typed(train, work | {"recipe": _BASELINE})
+        return typed(embed, work | {"from_": folder.names("train")[-1]})
     if not folder.names("design"):
-        return _typed(design, work)
+        return typed(design, work)
     if not any(record.settings["curriculum"] for step, record in _records(folder) if step.startswith("train:")):
-        return _typed(train, work | {"recipe": _CURRICULUM_RUN})
+        return typed(train, work | {"recipe": _CURRICULUM_RUN})
     if set(folder.names("train")) - set(folder.names("evaluate")):
-        return _typed(evaluate, work)
-    outdated = next((row["step"] for row in rows if row["state"] == "outdated"), "")
-    step, _, name = outdated.partition(" ")
+        return typed(evaluate, work)
+    step, _, name = outdated[0].partition(" ") if outdated else ("", "", "")
     if step in ("train", "embed", "design"):
-        record = folder.record(f"{step}:{name}")
-        settings = record.settings if record else {}
         made_by: dict[str, Callable[..., Any]] = {"train": train, "embed": embed, "design": design}
-        return _typed_again(folder, made_by[step], name, settings)
+        record = folder.record(f"{step}:{name}")
+        return _again(folder, made_by[step], name, record.settings if record else {})
     if step == "evaluate":
-        return _typed(evaluate, work)
-    return _typed(report, work) if outdated or not folder.file(REPORT).is_file() else ""
+        return typed(evaluate, work)
+    return typed(report, work) if outdated or not folder.file(REPORT).is_file() else ""
 
 
-def _typed_again(folder: WorkFolder, step: Callable[..., Any], name: str, settings: dict[str, Any]) -> str:
+def _again(folder: WorkFolder, step: Callable[..., Any], name: str, settings: dict[str, Any]) -> str:
     """Return the command that makes what has this name with these settings."""
     given: dict[str, Any] = {f"{key}_" if key == "from" else key: value for key, value in settings.items()}
     named = {"name": name} if name != given.get("recipe", given.get("from_", given.get("features"))) else {}
-    return _typed(step, {"work": str(folder.path)} | given | named)
+    return typed(step, {"work": str(folder.path)} | given | named)
+
+
+def _sources(folder: WorkFolder) -> dict[str, str]:
+    """Return the sources that were given, by the arguments of `ingest`; a crawl's own test pictures were not."""
+    given = {key: each["source"] for key, each in folder.project["sources"].items()}
+    crawl = given.pop("crawl")
+    return {"source": crawl} | {key: source for key, source in given.items() if source != crawl}
 
 
 def _differing(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -524,36 +525,11 @@ def _differing(function: Callable[..., Any], given: dict[str, Any]) -> dict[str,
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         value = given[name]
-        if name not in ("output", "quiet") and value is not None and value != parameter.default:
-            is_path = "PathLike" in parameter.annotation
-            found[name] = str(Path(value).absolute()) if is_path else value
-    return dict(json.loads(json.dumps(found)))
-
-
-def _typed(function: Callable[..., Any], given: dict[str, Any]) -> str:
-    """Return the command that calls a function with these arguments, as this system's shell wants it typed."""
-    words = ["curriculumnet", function.__name__]
-    for name, parameter in inspect.signature(function).parameters.items():
-        value = given.get(name, parameter.default)
-        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-        value = list(value) if isinstance(value, tuple) else value
-        if value is None or value == default:
+        if name in ("output", "quiet") or value is None or value == parameter.default:
             continue
-        flag = f"--{name.rstrip('_').replace('_', '-')}"
-        shown = [f"{each:.17g}" if isinstance(each, float) else str(each) for each in _listed(value)]
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            words += shown
-        elif isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif "..." in parameter.annotation:
-            words += [word for each in shown for word in (flag, each)]
-        else:
-            words += [flag, *shown]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+        is_path = "PathLike" in parameter.annotation or (isinstance(value, str) and value.lower().endswith(".npy"))
+        found[name] = str(Path(value).absolute()) if is_path else value
+    return dict(json.loads(json.dumps(found)))
 
 
 def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[str, float]:
@@ -565,7 +541,7 @@ def _weights(folder: WorkFolder, baselines: list[str], epochs: float) -> dict[st
     n_train, n_held_out = used.count("train"), len(used) - used.count("train")
     runs = [*baselines, _CURRICULUM_RUN]
     weights = dict.fromkeys(runs, _BACKWARD * epochs * n_train)
-    weights |= {"embed": len(used), "design": 0.01 * n_train, "report": 0.1 * len(used)}
+    weights |= {"embed": _WHOLE_PRECISION * len(used), "design": 0.01 * n_train, "report": 0.1 * len(used)}
     weights["evaluate"] = _WHOLE_PRECISION * _CROPS * n_held_out * len(runs)
     return weights
 

@@ -13,6 +13,7 @@ import pytest
 
 import curriculumnet
 from curriculumnet import cli
+from curriculumnet.flags import meanings_of
 
 COMMANDS = pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
 
@@ -42,7 +43,7 @@ def test_the_commands_are_the_functions_that_the_package_offers() -> None:
 @COMMANDS
 def test_every_argument_is_documented_and_nothing_else_is(command: cli.Command) -> None:
     function = function_of(command)
-    assert list(cli.meanings_of(function)) == list(inspect.signature(function).parameters)
+    assert list(meanings_of(function)) == list(inspect.signature(function).parameters)
 
 
 @COMMANDS

@@ -50,7 +50,9 @@ def test_asking_for_help_loads_no_step() -> None:
     assert "typer" in found
     assert not found & HEAVY
     ours = {name for name in found if name.startswith("curriculumnet")}
-    assert ours == {"curriculumnet"} | {f"curriculumnet.{name}" for name in ("cli", "console", "errors", "version")}
+    assert ours == {"curriculumnet"} | {
+        f"curriculumnet.{name}" for name in ("cli", "console", "errors", "flags", "version")
+    }
 
 
 @pytest.mark.parametrize("command", [command.name for command in cli.COMMANDS])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from curriculumnet.curriculum.density import density_peaks
+from curriculumnet.curriculum.density import density_peaks, directions
 from curriculumnet.curriculum.noise import noise_rate
 from curriculumnet.curriculum.step import design
 from curriculumnet.curriculum.subsets import rank_cleanliness, split
@@ -88,7 +88,10 @@ def test_tables_hold_what_the_pure_functions_say(work, capsys):
         assert row["subset_sizes"] == np.bincount(subset, minlength=3).tolist()
         assert row["centre"] == ids[inside[peaks.centre]]
         assert row["cutoff"] == pytest.approx(peaks.cutoff)
-        noise = noise_rate(matrix[ids[inside]], matrix[ids[labels != category]], mean)
+        own, others = (
+            directions(matrix[ids[rows]], mean).astype(np.float32) for rows in (labels == category, labels != category)
+        )
+        noise = noise_rate(own, others)
         assert (row["noise_rate"], row["noise_low"], row["noise_high"]) == (noise.value, noise.low, noise.high)
     assert rows["empty"]["noise_rate"] is None
     known = [rows[category] for category in CATEGORIES[:3]]
@@ -96,6 +99,19 @@ def test_tables_hold_what_the_pure_functions_say(work, capsys):
     assert made.images == len(ids)
     assert list(made.subset_sizes) == np.bincount(table["subset"].to_numpy(), minlength=3).tolist()
     assert made.without_features == 0
+
+
+def test_the_noise_of_a_category_that_is_most_of_the_crawl_is_estimated_from_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("curriculumnet.curriculum.step._SAMPLE", 50)
+    rng = np.random.default_rng(0)
+    folder = WorkFolder.create(tmp_path / "work")
+    labels = np.repeat(CATEGORIES[:3], [3000, 30, 30])
+    write_images(folder, labels, ["train"] * len(labels), ["used"] * len(labels))
+    matrix = np.eye(3, 12)[np.repeat(range(3), [3000, 30, 30])] + rng.normal(0, 0.1, (len(labels), 12))
+    write_features(folder, "net", matrix.astype(np.float32))
+    rates = [row["noise_rate"] for row in design(folder.path, quiet=True).categories().to_pylist()[:3]]
+    assert max(rates) < 0.1
+    assert design(folder.path, name="again", quiet=True).noise_rate == design(folder.path, quiet=True).noise_rate
 
 
 def test_an_empty_category_is_reported(work, capsys):

@@ -203,7 +203,7 @@ def test_precision_and_optimizer_are_as_asked(work):
         ({"recipe": "model-d", "subset_weights": (0.0, 1.0, 1.0)}, UsageError, "--subset-weights is 0 1 1:"),
         ({"recipe": "model-a", "learning_rate": 0.0}, UsageError, "--learning-rate is 0: it must be above 0"),
         ({"recipe": "model-d", "stage_shares": (1.0,)}, UsageError, "--stage-shares has 1 values"),
-        ({"recipe": "model-a", "learning_rate": 1e30, "epochs": 2}, UsageError, "lower --learning-rate"),
+        ({"recipe": "model-a", "learning_rate": 1e6, "epochs": 2}, UsageError, "lower --learning-rate"),
     ],
 )
 def test_wrong_use_is_one_sentence(work, arguments, error, message):

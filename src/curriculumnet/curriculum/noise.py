@@ -11,12 +11,12 @@ that resemble the category at least as much.
 
 Wrong images that look like right ones are not seen: those of a category that looks alike, and those which the network
 that gave the features has learnt by heart. Right images in the lower half of the others are counted as wrong: where
-features are poor, or a category shows several things, the estimate is too high.
+features are poor, or a category shows several things, the estimate is too high. So it is with two or three categories,
+because images of this one that lie among the others by a wrong label then raise their median.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from curriculumnet.curriculum.density import directions
-
 _LAMBDA = 0.5
 """The p-value above which right images are taken to be rare; Storey's."""
 
 _FEWEST_OTHERS = 20
 """Images of other categories that are needed to know how such ones resemble a category."""
-
-_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -53,40 +49,33 @@ class NoiseRate:
     high: float
 
 
-def noise_rate(features: NDArray[Any], others: NDArray[Any], mean: NDArray[np.float64]) -> NoiseRate | None:
+def noise_rate(own: NDArray[Any], others: NDArray[Any]) -> NoiseRate | None:
     """Estimate the share of wrong labels in one category.
 
     Parameters
     ----------
-    features : ndarray, shape (n, d)
-        A finite row for each image of the category.
-    others : ndarray, shape (m, d)
+    own : ndarray of float, shape (n, d)
+        The features of the category's images, seen from the mean of all categories and of unit length
+        (`density.directions`).
+    others : ndarray of float, shape (m, d)
         The same of a sample of the images of all other categories.
-    mean : ndarray, shape (d,)
-        The mean of the rows of all categories: subtracted before rows are made unit length.
 
     Returns
     -------
     NoiseRate or None
         None where it cannot be told: n below 2, m below 20, or others that all resemble the category equally.
     """
-    n = len(features)
+    n = len(own)
     if n < 2 or len(others) < _FEWEST_OTHERS:
         return None
-    total = sum((rows.sum(axis=0) for rows in _rows(features, mean)), np.zeros(len(mean)))
+    total = own.sum(axis=0, dtype=np.float64)
     # An image does not resemble itself.
-    own = [(rows @ total - np.einsum("ij,ij->i", rows, rows)) / (n - 1) for rows in _rows(features, mean)]
-    foreign = np.concatenate([rows @ total / n for rows in _rows(others, mean)])
+    typical = (own @ total - np.einsum("ij,ij->i", own, own, dtype=np.float64)) / (n - 1)
+    foreign = others @ total / n
     border = np.quantile(foreign, 1 - _LAMBDA)
     share = float((foreign < border).mean())
     if share == 0:
         return None
-    below = int((np.concatenate(own) < border).sum())
+    below = int((typical < border).sum())
     interval = binomtest(below, n).proportion_ci(0.95, method="wilson")
     return NoiseRate(*(min(1.0, float(value) / share) for value in (below / n, interval.low, interval.high)))
-
-
-def _rows(features: NDArray[Any], mean: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-    """Go through the rows seen from the mean, of unit length, a block at a time."""
-    for start in range(0, len(features), _BLOCK_ROWS):
-        yield directions(features[start : start + _BLOCK_ROWS].astype(np.float64), mean)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from curriculumnet.errors import SourceError
+from curriculumnet.errors import SourceError, UsageError
 from curriculumnet.images.archives import Bytes, open_bytes
 from curriculumnet.images.decode import Unreadable
 from curriculumnet.images.views import View
@@ -77,8 +77,16 @@ def even_batches(ids: np.ndarray, size: int) -> EvenBatches:
 
 
 def worker_count(workers: int | None) -> int:
-    """Return how many worker processes to use: as asked, else as many as cores, at most 8."""
-    return min(8, _cores()) if workers is None else max(0, workers)
+    """Return how many worker processes to use: as asked, else as many as cores, at most 8.
+
+    Raises
+    ------
+    UsageError
+        A number below 0 was asked for.
+    """
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers is {workers}: it must be at least 0; 0 works in this process.")
+    return min(8, _cores()) if workers is None else workers
 
 
 def _cores() -> int:

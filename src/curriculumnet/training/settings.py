@@ -1,4 +1,4 @@
-"""Which settings of a training cannot be meant: found out before anything is read."""
+"""Which settings of a training cannot be meant."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from curriculumnet.errors import UnknownNameError, UsageError
 
+_LARGEST = 1_000_000
+"""Epochs, images in a batch, or a rate beyond which nobody can mean it."""
 _SMALLEST_IMAGE = 16
 """Pixels; what networks make of less has no height or width left."""
 
@@ -55,19 +57,19 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"--{name.replace('_', '-')} is {shown}: {what}.")
 
     for name in ("epochs", "batch_size", "learning_rate"):
-        check(name, lambda value: 0 < value < math.inf, "it must be above 0")
+        check(name, lambda value: 0 < value <= _LARGEST, f"it must be above 0 and at most {_LARGEST:,}")
     check("image_size", lambda value: value >= _SMALLEST_IMAGE, f"it must be at least {_SMALLEST_IMAGE} pixels")
-    for name in ("seed", "weight_decay"):
-        check(name, lambda value: 0 <= value < math.inf, "it must be at least 0")
+    check("seed", lambda value: 0 <= value < 2**63, "it must be at least 0 and below 2^63")
+    check("weight_decay", lambda value: 0 <= value < math.inf, "it must be at least 0")
     for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share"):
         check(name, lambda value: 0 <= value < 1, "it must be at least 0 and below 1")
     check("noisy_share", lambda value: 0 <= value <= 1, "it must lie between 0 and 1")
     check("crop_scale", lambda pair: 0 < pair[0] <= pair[1] <= 1, "it must be two rising numbers above 0, at most 1")
     check("crop_ratio", lambda pair: 0 < pair[0] <= pair[1] < math.inf, "it must be two rising numbers above 0")
-    check("stage_shares", lambda shares: min(shares) > 0, "every share must be above 0")
+    check("stage_shares", lambda shares: all(0 < share < math.inf for share in shares), "every share must be above 0")
     check(
         "subset_weights",
-        lambda weights: min(weights) >= 0 and weights[0] > 0,
+        lambda weights: all(0 <= weight < math.inf for weight in weights) and weights[0] > 0,
         "none may be below 0, and the first must be above",
     )
     check("workers", lambda value: value >= 0, "it must be at least 0; 0 works in this process")

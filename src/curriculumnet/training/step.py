@@ -260,8 +260,9 @@ def train(
         record = folder.finished(f"train:{run}", inputs, settings)
         if record:
             console.say(f"Run {run} is up to date; nothing to do.", quiet=quiet)
+            _give_up_another(folder, run, settings, quiet)
             return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=True)
-        _say_what_is_replaced(folder, run, settings, quiet)
+        _say_what_is_replaced(folder, run, inputs, settings, quiet)
         return _train(folder, run, how, settings, inputs, images, device, workers, watch, quiet)
 
 
@@ -461,7 +462,9 @@ def _result(folder: WorkFolder, run: str, steps: int, seconds: float, *, up_to_d
     return Training(run, home, home / "model", steps, seconds, up_to_date)
 
 
-def _say_what_is_replaced(folder: WorkFolder, run: str, settings: dict[str, Any], quiet: bool) -> None:
+def _say_what_is_replaced(
+    folder: WorkFolder, run: str, inputs: dict[str, str], settings: dict[str, Any], quiet: bool
+) -> None:
     """Say that a finished run is about to be lost, why, and how to keep it."""
     record = folder.record(f"train:{run}")
     if record is None or not folder.file(f"runs/{run}/model").is_dir():
@@ -471,18 +474,33 @@ def _say_what_is_replaced(folder: WorkFolder, run: str, settings: dict[str, Any]
         for name, value in json.loads(json.dumps(settings)).items()
         if name in record.settings and record.settings[name] != value
     ]
+    if not changed and record.inputs == inputs:
+        console.say(f"Files of run {run} are gone or changed: they are made again.", quiet=quiet)
+        return
     why = f"with other settings ({'; '.join(changed)})" if changed else "on other images, or along another curriculum"
     console.say(
-        f"Run {run} was trained {why}: it is replaced when this training ends. To keep it as well, stop now and give "
-        "`train` another --name, or `run` another folder with -o.",
+        f"Run {run} was trained {why}: its model is replaced when this training ends, its checkpoints and TensorBoard "
+        "events are at once. To keep it, stop now and give `train` another --name, or `run` another folder with -o.",
         quiet=quiet,
     )
+
+
+def _give_up_another(folder: WorkFolder, run: str, settings: dict[str, Any], quiet: bool) -> None:
+    """Delete what a training with other settings, begun after the finished one, has left: nobody goes on with it."""
+    from curriculumnet.training import checkpoints
+
+    begun = folder.file(f"runs/{run}/checkpoints/settings.json")
+    known = json.loads(begun.read_text(encoding="utf-8")) if begun.is_file() else settings
+    if any(known.get(name) != value for name, value in json.loads(json.dumps(settings)).items()):
+        console.say(f"A training of {run} with other settings that had not ended is given up.", quiet=quiet)
+        checkpoints.delete(folder, run)
+        begun.unlink()
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_shown, value)) or "default"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _default_image_size(images: pa.Table) -> int:
@@ -505,12 +523,14 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
 
 
 def _default_rate(optimizer: str, pretrained: bool, batch_size: int) -> float:
-    """Return the highest learning rate: by the root of the batch; with SGD from scratch in proportion to it."""
+    """Return the highest learning rate: by the root of the batch, with SGD from scratch in proportion to it."""
     share = max(0, batch_size) / 256
     if pretrained:
         # Batch norms that stand still do not hold back what a rate in proportion to a large batch would do.
-        return {"sgd": 0.005, "adamw": 0.0003}[optimizer] * math.sqrt(share)
-    return 0.1 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
+        rate = {"sgd": 0.005, "adamw": 0.0003}[optimizer] * math.sqrt(share)
+    else:
+        rate = 0.1 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
+    return float(f"{rate:.4g}")
 
 
 def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:

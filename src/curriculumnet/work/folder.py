@@ -46,6 +46,7 @@ _LONGEST_NAME = 100
 
 _held: dict[Path, int] = {}
 """How many times this process holds the lock of each work folder: `run` holds it while its steps take it too."""
+_WITHIN_PATH = 2
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,9 @@ class WorkFolder:
         }
         project = self.project
         project["steps"][step] = record
+        if _held.get(self.path.resolve(), 0) < _WITHIN_PATH and not project.get(STARTED, {"ended": True})["ended"]:
+            # Whoever goes on by single steps has left the path that was begun.
+            del project[STARTED]
         project["versions"] = versions()
         self.write_json(PROJECT, project | values)
         return Record(**record)  # type: ignore[arg-type]

@@ -83,6 +83,12 @@ def read_source(
         A column of groups is asked of what is no table.
     """
     text = os.fspath(given)
+    try:
+        os.path.abspath(text).encode("utf-8")  # noqa: PTH100
+    except UnicodeEncodeError:
+        raise SourceError(
+            f"The path of the source {text!a} is not UTF-8 and cannot be written down: rename it, or give a link."
+        ) from None
     path, inner = split_root(text)
     # Path.exists would raise where a folder above may not be entered.
     if not os.path.exists(path):  # noqa: PTH110
