@@ -102,6 +102,7 @@ def test_all_files_of_a_work_folder_are_there_and_no_others(gone: Gone) -> None:
     expected = {
         "project.json",
         "images.parquet",
+        "modified.parquet",
         "features/model-a.npy",
         "features/model-a.json",
         "curricula/model-a.parquet",
@@ -271,7 +272,7 @@ def test_a_second_start_does_nothing_and_says_so(
     [
         ({"method": "random"}, ("curricula/", "runs/model-d/")),
         ({"epochs": 2}, ("features/", "curricula/", "runs/")),
-        ({"exclude_category": ("zero",)}, ("images.parquet", "features/", "curricula/", "runs/")),
+        ({"exclude_category": ("zero",)}, ("images.parquet", "modified.parquet", "features/", "curricula/", "runs/")),
     ],
 )
 def test_with_other_settings_what_depends_on_them_is_done_again(
@@ -559,7 +560,9 @@ def test_what_would_stop_the_path_later_stops_it_before_anything_is_read(
 
 def test_status_names_the_step_that_was_done_on_what_is_no_longer_there(gone: Gone, tmp_path: Path) -> None:
     work = shutil.copytree(gone.work, tmp_path / "work")
-    cn.embed(work, from_="model-d", name="model-a", workers=0, device="cpu", quiet=True)
+    n = tables.read(work / "images.parquet").num_rows
+    np.save(tmp_path / "other.npy", np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32))
+    cn.embed(work, from_=tmp_path / "other.npy", name="model-a", quiet=True)
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
     assert [step for step in PATH if states[step] == "outdated"] == ["design model-a"]
     assert shlex.split(cn.status(work).next) == ["curriculumnet", "design", str(work), "--features", "model-a"]

@@ -34,6 +34,15 @@ def test_the_centre_view_is_the_centre_of_the_resized_picture():
     np.testing.assert_array_equal(CentreView(32)(data, 0)[0], by_hand)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_training_view_is_resized_as_pillow_does_within_a_level(interpolation):
+    data = png(80, 60)
+    whole = TrainingView(32, interpolation, scale=(1.0, 1.0), ratio=(4 / 3, 4 / 3), mirror=False)
+    kernel = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
+    by_pillow = np.asarray(Image.open(io.BytesIO(data)).resize((32, 32), kernel)).transpose(2, 0, 1)
+    assert np.abs(whole(data, 0)[0].astype(int) - by_pillow).max() <= 1
+
+
 def test_ten_views_hold_the_centre_view_and_five_mirror_images():
     data = png(80, 60)
     ten = TenViews(32)(data, 0)

@@ -557,3 +557,25 @@ def test_what_a_killed_start_left_is_no_stranger(
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / left).write_bytes(b"half")
     assert ingest(crawl, output=tmp_path / "begun").states["used"] == 24
+
+
+# -- picture quality --------------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_low_quality_are_counted_and_used(crawl: Path, write: Write, ingest: Callable[..., Any]) -> None:
+    write("crawl/cat/black.png", encoded(Image.new("RGB", (40, 40), (9, 3, 5))))
+    write("crawl/cat/white.png", encoded(Image.new("RGB", (40, 40), (255, 253, 250))))
+    write("crawl/dog/long.png", encoded(picture(7, (400, 20))))
+    write("crawl/dog/grey.png", encoded(picture(8).convert("L")))
+    write("crawl/dog/broken.png", b"<html>")
+    found = ingest(crawl)
+    assert found.states == {"used": 28, "broken": 1}
+    assert (found.quality["dark"], found.quality["bright"], found.quality["odd_aspect_ratio"]) == (1, 1, 1)
+    assert found.quality["greyscale"] == 1
+    assert found.quality["low_information"] == 2
+    shown = " ".join(part for part in found.summary() if isinstance(part, str))
+    assert "1 nearly black" in shown
+    by_name = {row["file_name"]: row for row in found.table().to_pylist()}
+    assert by_name["dog/broken.png"]["dark"] is None
+    assert by_name["dog/grey.png"]["greyscale"] == 0
+    assert by_name["dog/long.png"]["odd_aspect_ratio"] == pytest.approx(0.05)

@@ -76,6 +76,7 @@ GOOD = {
 BAD = {
     "empty": (b"", "broken", "empty file"),
     "web page": (b"<!DOCTYPE html><html>not found</html>", "broken", "a web page, not an image"),
+    "program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\n", "broken", "PostScript, not a"),
     "noise": (b"\x00\x01\x02\x03" * 50, "broken", "no known image format"),
     "cut PNG": (PNG[:-200], "broken", "cannot be decoded"),
     "cut JPEG": (JPEG[: len(JPEG) // 2], "broken", "cannot be decoded"),

@@ -71,3 +71,40 @@ def test_categories_are_left_out_by_name_and_by_size_in_every_source() -> None:
 def test_nothing_readable_is_no_error_here() -> None:
     states = judge(["crawl", "test"], ["cat", "cat"], [BROKEN, Found("missing", "not there")])
     assert states.states == ["broken", "missing"]
+
+
+def near(phash: int, picture: str, side: int = 20) -> Found:
+    return found(picture)._replace(phash=phash, phash_centre=phash, width=side)
+
+
+def test_near_copies_form_groups_and_near_copies_of_given_pictures_are_leaks() -> None:
+    far = 0xFFFF_0000_FFFF_0000
+    rows = [
+        ("crawl", "cat", near(0b0111, "a")),  # 0
+        ("crawl", "dog", near(0b0110, "b", side=40)),  # 1 near 0, and larger
+        ("crawl", "dog", near(0b0110, "c")),  # 2 the same hash as 1
+        ("crawl", "cat", near(far, "d")),  # 3 near a test picture
+        ("crawl", "cat", near(far ^ 0xFFFF_FFFF, "e")),  # 4 like nothing
+        ("crawl", "dog", near(0, "f")),  # 5 flat
+        ("crawl", "dog", near(0, "g")),  # 6 flat
+        ("crawl", "fox", near(0b0101, "h")),  # 7 near 0 to 2, but its category is left out
+        ("test", "dog", near(far ^ 1, "i")),  # 8
+        ("test", "dog", near(far ^ 3, "j")),  # 9 near 8
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    states = judge(*columns, exclude=["fox"])
+    assert states.states == ["used"] * 3 + ["leak"] + ["used"] * 3 + ["excluded", "used", "used"]
+    assert states.reasons[3] == "near copy of a test image"
+    assert states.copy_of.tolist() == [-1, -1, -1, 8, -1, -1, -1, -1, -1, -1]
+    assert states.near_group.tolist() == [1, 1, 1, -1, -1, -1, -1, -1, 8, 8]
+
+
+def test_a_group_of_which_one_is_left_is_none() -> None:
+    rows = [
+        ("crawl", "cat", near(7, "a")),
+        ("crawl", "fox", near(6, "b", side=40)),
+        ("crawl", "cat", near(0xFFFF << 40, "c")),
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    assert judge(*columns).near_group.tolist() == [1, 1, -1]
+    assert judge(*columns, exclude=["fox"]).near_group.tolist() == [-1, -1, -1]

@@ -72,6 +72,10 @@ class Bytes(Protocol):
         """Return a file's size in bytes; OSError when it is gone."""
         ...
 
+    def modified(self, name: str) -> int | None:
+        """Return when a file was changed, in ns since 1970; None where nothing tells; OSError when it is gone."""
+        ...
+
     def fingerprint(self, names: Iterable[str]) -> str:
         """Return a digest of the files' names, sizes and times, which changes when they do; no file is read."""
         ...
@@ -164,6 +168,10 @@ class Folder:
         """Return a file's size in bytes; OSError when it is gone."""
         return self._stat(name).st_size
 
+    def modified(self, name: str) -> int | None:
+        """Return when a file was changed, in ns since 1970; OSError when it is gone."""
+        return self._stat(name).st_mtime_ns
+
     def fingerprint(self, names: Iterable[str]) -> str:
         """Return a digest of the files' names, sizes and times, which changes when they do; no file is read."""
         digest = hashlib.blake2b(digest_size=16)
@@ -249,7 +257,7 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
                 if member.isdir():
                     continue
                 name = posixpath.normpath(member.name)
-                if not member.isreg() or member.issparse() or name.startswith(("/", "../")) or "\0" in name:
+                if not member.isreg() or member.issparse() or f"{name}/".startswith(("/", "../")) or "\0" in name:
                     strangers.append(member.name)
                 else:
                     members[name] = (member.offset_data, member.size)
@@ -304,7 +312,8 @@ class Tar:
 
     def contents(self) -> tuple[list[str], list[str]]:
         """Return the names of all regular files, and of members that are none, or lead outside."""
-        return self.names(), sorted(name for name in self.index.strangers if name.startswith(self.prefix))
+        prefix = self.prefix
+        return self.names(), sorted(name[len(prefix) :] for name in self.index.strangers if name.startswith(prefix))
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; OSError when it is gone or may not be read."""
@@ -319,6 +328,11 @@ class Tar:
     def size(self, name: str) -> int:
         """Return a file's size in bytes; OSError when it is gone."""
         return self._place(name)[1]
+
+    def modified(self, name: str) -> int | None:
+        """Return None: a tar that has changed is read anew."""
+        del name
+        return None
 
     def fingerprint(self, names: Iterable[str]) -> str:
         """Return a digest of the tar's time and of the files' names, places and sizes; no file is read."""

@@ -1,8 +1,10 @@
 """Bytes to pixels: one treatment for every picture, the same when training, evaluating and answering.
 
-What is done, by what is found: EXIF rotation is applied; of an animation the first frame is taken; a palette is looked
-up; CMYK and YCCK become RGB; grey becomes three equal channels; 16-bit values are scaled to 8 bits; transparent pixels
-are laid over white.
+A plain JPEG is decoded by libjpeg-turbo (simplejpeg), at a half, a quarter or an eighth of its size where no more is
+wanted; every other picture, and every JPEG with which that has difficulties, by Pillow. What is done, by what is found:
+EXIF rotation is applied; colours of a profile other than sRGB are converted to sRGB; of an animation the first frame is
+taken; a palette is looked up; CMYK and YCCK become RGB; grey becomes three equal channels; 16-bit values are scaled to
+8 bits; transparent pixels are laid over white; of a DICOM file the first frame is shown through the file's window.
 """
 
 from __future__ import annotations
@@ -13,7 +15,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,10 +27,15 @@ if TYPE_CHECKING:
 MAX_PIXELS = 178_956_970
 """The largest picture that is decoded, in pixels: Pillow's own limit against decompression bombs."""
 
+_SCALES = (8, 4, 2)
+"""Parts of a JPEG's size at which decoding costs less than at the whole; others of the N/8 have no fast arithmetic."""
+
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ROTATED = (5, 6, 7, 8)
 """The values of EXIF's Orientation tag under which width and height change places."""
 _ORIENTATION = 0x0112
+_DICOM = slice(128, 132)
+"""Where a DICOM file says what it is."""
 
 
 class Unreadable(Exception):  # noqa: N818
@@ -66,43 +77,100 @@ def probe(data: bytes) -> Probe:
         return Probe(str(image.format), width, height)
 
 
-def decode(data: bytes, *, short_side: int | None = None) -> Image:
+def decode(data: bytes, *, reduction: float = 1.0) -> NDArray[np.uint8]:
     """Decode an image.
 
     Parameters
     ----------
     data : bytes
         The file's bytes; their format is found in them.
-    short_side : int, optional
-        A JPEG may be decoded at a half, a quarter or an eighth of its size as long as its short side keeps this many
-        pixels, which costs much less for large photographs.
+    reduction : float
+        A JPEG is decoded at a half, a quarter or an eighth of its size where that is no less than size / `reduction`,
+        which costs much less for large photographs.
 
     Returns
     -------
-    PIL.Image.Image
-        Mode RGB, as shown (after EXIF rotation).
+    ndarray of uint8, shape (height, width, 3)
+        Red, green, blue, as shown (after EXIF rotation). It may not be writable: a copy would double the memory.
 
     Raises
     ------
     NotAnImage, Broken, TooLarge
     """
     with _opened(data) as image:
-        if short_side is not None and image.format == "JPEG" and min(image.size) >= 2 * short_side:
-            scale = short_side / min(image.size)
-            image.draft("RGB", (max(1, int(image.width * scale)), max(1, int(image.height * scale))))
+        scale = 1
+        if image.format == "JPEG":
+            scale = next((part for part in _SCALES if part <= reduction), 1)
+        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+            pixels = _by_turbo(data, scale, image.size)
+            if pixels is not None:
+                return _turned(_in_srgb(pixels, image), image)
+        if scale > 1:
+            image.draft("RGB", (image.width // scale, image.height // scale))
         image.load()
-        return _as_rgb(_upright(image))
+        return _turned(np.asarray(_as_rgb(image)), image)
 
 
-def _upright(image: Image) -> Image:
-    from PIL import ImageOps
+def _by_turbo(data: bytes, scale: int, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Decode a JPEG at a part of its size; None where anything about it is unusual."""
+    import simplejpeg
 
-    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+    width, height = (-(-side // scale) for side in size)
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
+    except ValueError:
+        # Cut off, damaged or unusual: Pillow says what it is, or reads it all the same.
+        return None
+    return pixels if pixels.shape == (height, width, 3) else None
+
+
+def _turned(pixels: NDArray[np.uint8], image: Image) -> NDArray[np.uint8]:
+    """Apply EXIF's orientation."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if orientation in _ROTATED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _in_srgb(pixels: NDArray[np.uint8], image: Image) -> NDArray[np.uint8]:
+    """Convert RGB of an embedded profile to sRGB."""
+    convert = _to_srgb(image.info.get("icc_profile"), "RGB") if image.mode == "RGB" else None
+    if convert is None:
+        return pixels
+    from PIL import Image as Pillow
+
+    return np.asarray(convert.apply(Pillow.fromarray(pixels)))
+
+
+@lru_cache(maxsize=32)
+def _to_srgb(profile: bytes | None, mode: str) -> Any:
+    """Return the conversion from a profile to sRGB; None where there is nothing to do.
+
+    A profile that cannot be used, or is one of other colours than the picture has, is passed over, as browsers do.
+    """
+    from PIL import ImageCms
+
+    if not profile:
+        return None
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if given.profile.xcolor_space.strip() != mode or "sRGB" in ImageCms.getProfileDescription(given):
+            return None
+        return ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
 
 
 def _as_rgb(image: Image) -> Image:
     from PIL import Image as Pillow
 
+    convert = _to_srgb(image.info.get("icc_profile"), image.mode) if image.mode in ("RGB", "CMYK") else None
+    if convert is not None and "transparency" not in image.info:
+        return convert.apply(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BIT:
@@ -116,7 +184,6 @@ def _as_rgb(image: Image) -> Image:
 
 def _eight_bits(image: Image) -> Image:
     """Scale 16-bit grey values to 8 bits; Pillow's own conversion would cut them off at 255."""
-    import numpy as np
     from PIL import Image as Pillow
 
     values = np.asarray(image).astype(np.int64)
@@ -147,13 +214,20 @@ def _opened(data: bytes) -> Iterator[Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(io.BytesIO(data)) as image:
+            with _from_dicom(data) if data[_DICOM] == b"DICM" else Pillow.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise TooLarge(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+                if image.format == "EPS":
+                    # A program, which Pillow would have run by Ghostscript, a process that our limits do not reach.
+                    raise NotAnImage("PostScript, not a picture of pixels")
                 yield image
     except Unreadable:
         raise
     except UnidentifiedImageError:
+        if _is_heic(data) and _heic_is_read():
+            with _opened(data) as image:
+                yield image
+            return
         raise NotAnImage(_what_it_is(data)) from None
     except Pillow.DecompressionBombError:
         raise TooLarge(f"more than {MAX_PIXELS:,} pixels") from None
@@ -161,6 +235,49 @@ def _opened(data: bytes) -> Iterator[Image]:
         raise
     except Exception as error:  # a decoder may raise anything over bad bytes: OSError, SyntaxError, struct.error, …
         raise Broken(f"cannot be decoded: {str(error) or type(error).__name__}") from error
+
+
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+@lru_cache(maxsize=1)
+def _heic_is_read() -> bool:
+    """Teach Pillow HEIC, if what reads it is installed; say whether this was the first time."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _from_dicom(data: bytes) -> Image:
+    """Return the first frame of a DICOM file, grey values through the file's window.
+
+    Raises
+    ------
+    NotAnImage, Broken, TooLarge
+    """
+    from PIL import Image as Pillow
+
+    try:
+        import pydicom
+        from pydicom.pixels import apply_voi_lut, pixel_array
+    except ImportError:
+        raise NotAnImage("DICOM: the extra `formats` reads it") from None
+    about = pydicom.dcmread(io.BytesIO(data))
+    if int(about.Rows) * int(about.Columns) > MAX_PIXELS:
+        raise TooLarge(f"{about.Columns} x {about.Rows} pixels, more than {MAX_PIXELS:,}")
+    values = pixel_array(about, index=0)
+    if values.ndim == 2:
+        shown = apply_voi_lut(values, about).astype(np.float64)
+        low, high = float(shown.min()), float(shown.max())
+        shown = (shown - low) * (255 / (high - low)) if high > low else np.zeros_like(shown)
+        values = (255 - shown if about.PhotometricInterpretation == "MONOCHROME1" else shown).round().astype(np.uint8)
+    image = Pillow.fromarray(values)
+    image.format = "DICOM"
+    return image
 
 
 def _what_it_is(data: bytes) -> str:
@@ -176,4 +293,6 @@ def _what_it_is(data: bytes) -> str:
         return "a zip archive, not an image"
     if start.startswith(b"%pdf"):
         return "a PDF, not an image"
+    if _is_heic(data):
+        return "HEIC: the extra `formats` reads it"
     return "no known image format"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curriculumnet.images.decode import kind_of_reason
+from curriculumnet.work.tables import QUALITY
 
 _EXAMPLES = 50
 """How many files that cannot be used are named."""
@@ -19,7 +20,7 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
     ----------
     images : mapping of str to sequence
         Columns of the table of images: `source`, `file_name`, `label`, `split`, `state`, `reason`, `format`,
-        `label_conflict`.
+        `label_conflict`, `near_group`, and the scores of `work.tables.QUALITY`.
     not_images : mapping of str to int
         Per source, the files that were passed over because of their names.
 
@@ -27,7 +28,8 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
     -------
     dict
         `seen`, `not_images`, `states`, `reasons` (numbers in a reason are left out, so that like ones are one),
-        `formats`, `label_conflicts` among used images, `used` per split, `categories` with their training images,
+        `formats`; among used images `label_conflicts`, `near_copies` (those that have some), `near_groups` of these,
+        how many are low in each score in `quality`, and `used` per split; `categories` with their training images,
         `excluded_categories`, the counts of each source in `sources`, and up to 50 `examples` of files that are
         missing, broken or refused. The counts of `states` add up to `seen`.
     """
@@ -43,6 +45,12 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
         **_count(images, range(len(states))),
         "not_images": sum(not_images.values()),
         "label_conflicts": sum(bool(images["label_conflict"][row]) for row in used),
+        "near_copies": sum(images["near_group"][row] is not None for row in used),
+        "near_groups": len({images["near_group"][row] for row in used} - {None}),
+        "quality": {
+            name: sum(images[name][row] is not None and images[name][row] < least for row in used)
+            for name, (least, _) in QUALITY.items()
+        },
         "used": {split: splits.get(split, 0) for split in ("train", "val", "test")},
         "categories": {label: training[label] for label in kept},
         "excluded_categories": sorted(crawled - set(kept)),

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
-from itertools import islice
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from curriculumnet.images.archives import Bytes
 from curriculumnet.images.decode import TooLarge, Unreadable, decode, probe
-from curriculumnet.images.duplicates import byte_digest, pixel_digest
-from curriculumnet.images.loader import leave_interruption_to_parent, without_interruption, worker_count
+from curriculumnet.images.duplicates import byte_digest, perceptual_hashes, pixel_digest
+from curriculumnet.images.loader import worker_count
+from curriculumnet.images.quality import SCORES, quality
+from curriculumnet.ingestion.pool import LIMITS, Fallen, Limits, in_processes
 
-_CHUNK = 32
-"""Files handed to a worker at a time: few enough that Ctrl-C and progress do not wait."""
-
-_AHEAD = 4
-"""Chunks per worker that wait to be done, so that memory does not grow with the number of files."""
+MAX_BYTES = 2**31
+"""The largest file that is read, in bytes: more than the largest picture that is decoded takes at 16 bits a colour."""
 
 _WORTH_WORKERS = 256
-"""Files from which starting workers pays, unless a number was asked for."""
+"""Files from which starting more than one worker pays, unless a number was asked for."""
 
 
 class Found(NamedTuple):
@@ -39,6 +32,14 @@ class Found(NamedTuple):
     bytes: int | None = None
     digest: str | None = None
     pixel_digest: str | None = None
+    phash: int | None = None
+    phash_centre: int | None = None
+    dark: float | None = None
+    bright: float | None = None
+    blurry: float | None = None
+    low_information: float | None = None
+    odd_aspect_ratio: float | None = None
+    greyscale: float | None = None
 
 
 def examine(data: bytes, min_side: int) -> Found:
@@ -68,14 +69,19 @@ def examine(data: bytes, min_side: int) -> Found:
         image = decode(data)
     except Unreadable as error:
         return known._replace(state="broken", reason=str(error))
-    if min(image.size) < min_side:
+    if min(image.shape[:2]) < min_side:
         known = known._replace(state="refused", reason=f"too small: short side under {min_side} px")
-    return known._replace(pixel_digest=pixel_digest(image))
+    scores = dict(zip(SCORES, quality(image).tolist(), strict=True))
+    whole, centre = perceptual_hashes(image).tolist()
+    return known._replace(pixel_digest=pixel_digest(image), phash=whole, phash_centre=centre, **scores)
 
 
 def examine_file(files: Bytes, name: str, min_side: int) -> Found:
     """Look into one file by its name; one that is gone is ``missing``, one that may not be read ``broken``."""
     try:
+        size = files.size(name)
+        if size > MAX_BYTES:
+            return Found("refused", f"too large: {size:,} bytes, more than {MAX_BYTES:,}", bytes=size)
         data = files.read(name)
     except FileNotFoundError:
         return Found("missing", "not there")
@@ -84,10 +90,28 @@ def examine_file(files: Bytes, name: str, min_side: int) -> Found:
     return examine(data, min_side)
 
 
+class Look(Protocol):
+    """Looks into one file by its name; picklable."""
+
+    def __call__(self, files: Bytes, name: str, *, min_side: int) -> Found:
+        """Return what was found."""
+        ...
+
+
 def scan(
-    files: Bytes, names: Sequence[str], *, min_side: int, workers: int | None, advance: Callable[[int], None]
+    files: Bytes,
+    names: Sequence[str],
+    *,
+    min_side: int,
+    workers: int | None,
+    advance: Callable[[int], None],
+    look: Look = examine_file,
+    limits: Limits = LIMITS,
 ) -> list[Found]:
     """Look into many files.
+
+    The work is done in worker processes, and be there a single file: one on which a decoder crashes, hangs or takes
+    too much memory is then ``broken`` and the scan goes on, where it would take this process with it.
 
     Parameters
     ----------
@@ -98,79 +122,36 @@ def scan(
     min_side : int
         The least length of the short side, in pixels.
     workers : int, optional
-        Worker processes, started by the platform's own way; 0 or 1 scans in this process. As many as there are cores
-        if None.
+        Worker processes, started by the platform's own way. 0 scans in this process, which no limit protects. If None,
+        as many as there are cores, of fewer than 256 files one.
     advance : callable
         Told how many files more are done.
+    look : callable
+        What looks into a file.
+    limits : Limits
+        What a file may take.
 
     Returns
     -------
     list of Found
         In the order of the names.
     """
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     if workers is None:
-        workers = worker_count(None) if len(names) >= _WORTH_WORKERS else 0
-    found: list[Found] = []
-    done = _in_workers(files, chunks, min_side, workers) if workers > 1 else _here(files, chunks, min_side)
+        workers = worker_count(None) if len(names) >= _WORTH_WORKERS else 1
+    one = partial(look, files, min_side=min_side)
+    done = in_processes(one, names, processes=workers, limits=limits) if workers else _here(one, names)
+    found = [Found("", "")] * len(names)
     with closing(done):
-        for part in done:
-            found += part
+        for start, part in done:
+            for place, each in enumerate(part, start):
+                found[place] = Found("broken", each.reason) if isinstance(each, Fallen) else each
             advance(len(part))
     return found
 
 
-def _here(files: Bytes, chunks: list[Sequence[str]], min_side: int) -> Generator[list[Found], None, None]:
-    for chunk in chunks:
-        yield [examine_file(files, name, min_side) for name in chunk]
-
-
-def _in_workers(
-    files: Bytes, chunks: list[Sequence[str]], min_side: int, workers: int
-) -> Generator[list[Found], None, None]:
-    """Give the chunks' results in order; when left early, as by Ctrl-C, the workers are ended at once."""
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), initializer=_begin_worker, initargs=(files, min_side))
-    waiting: deque[Future[list[Found]]] = deque()
-    rest = iter(chunks)
-    try:
-        with without_interruption():
-            waiting.extend(pool.submit(_examine_chunk, chunk) for chunk in islice(rest, _AHEAD * workers))
-        for chunk in rest:
-            yield waiting.popleft().result()
-            waiting.append(pool.submit(_examine_chunk, chunk))
-        while waiting:
-            yield waiting.popleft().result()
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_task: tuple[Bytes, int] | None = None
-"""In a worker: where the files lie, and the least short side."""
-
-
-def _begin_worker(files: Bytes, min_side: int) -> None:
-    global _task
-    _task = (files, min_side)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    leave_interruption_to_parent()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Let a worker not outlive the process that started it, even when that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _examine_chunk(names: Sequence[str]) -> list[Found]:
-    if _task is None:
-        raise RuntimeError("a worker was asked before it was begun")
-    files, min_side = _task
-    return [examine_file(files, name, min_side) for name in names]
+def _here(one: Callable[[str], Found], names: Sequence[str]) -> Generator[tuple[int, list[Found | Fallen]], None, None]:
+    for place, name in enumerate(names):
+        try:
+            yield place, [one(name)]
+        except MemoryError:
+            yield place, [Fallen("decoding needed more memory than there is")]

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import SourceError, UsageError, WorkFolderError
+from curriculumnet.version import __version__
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
 
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
     from curriculumnet.ingestion.states import States
 
 _STEP = "ingest"
+_MODIFIED = tables.MODIFIED.file
+
+Modified: TypeAlias = "dict[str, list[int | None]]"
+"""By given source, when each of its files was changed."""
+
+
+class Known(NamedTuple):
+    """What an earlier reading found in a file, and when that had been changed."""
+
+    modified: int
+    found: Found
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,10 @@ class Ingestion:
         Images that take part, by split.
     label_conflicts : int
         Used images whose picture lies in another category too.
+    near_copies, near_groups : int
+        Used images that have near copies, and the groups that they form.
+    quality : dict of str to int
+        Used images that are low in each score of picture quality (`work.tables.QUALITY`).
     categories : dict of str to int
         Each category with its training images.
     excluded_categories : tuple of str
@@ -71,6 +87,9 @@ class Ingestion:
     formats: dict[str, int]
     used: dict[str, int]
     label_conflicts: int
+    near_copies: int
+    near_groups: int
+    quality: dict[str, int]
     categories: dict[str, int]
     excluded_categories: tuple[str, ...]
     seconds: float
@@ -103,6 +122,13 @@ class Ingestion:
         )
         if self.label_conflicts:
             lines.append(f"{self.label_conflicts:,} of them show a picture that lies in several categories.")
+        if self.near_copies:
+            lines.append(
+                f"{self.near_copies:,} of them have near copies among the others: {self.near_groups:,} groups."
+            )
+        if any(self.quality.values()):
+            low = ", ".join(f"{n:,} {tables.QUALITY[name][1]}" for name, n in self.quality.items() if n)
+            lines.append(f"Used, but worth a look: {low}.")
         if self.excluded_categories:
             lines.append(f"Categories left out: {few(self.excluded_categories)}.")
         lines.append(f"The table of images: {self.images_path}")
@@ -221,18 +247,20 @@ def ingest(
                 folder.update_project(sources=rows.projects())
             say(f"{folder.path}: the images are ingested and up to date; nothing to do.", quiet=quiet)
             return _result(folder, done.seconds)
-        found = _scan(rows, min_side, workers, quiet)
+        modified = _modified(rows)
+        found = _scan(rows, modified, _known(folder, rows, settings), min_side, workers, quiet)
         states = judge(rows.keys, rows.column("labels"), found, exclude=exclude_category, min_images=min_images)
         _check_usable(rows, states)
         images = _table(rows, found, states, _splits(rows, found, states, val_share, seed))
         _say_changes(folder, images, inputs, quiet)
         folder.write_table(IMAGES, images)
+        folder.write_table(_MODIFIED, _times(rows, modified))
         counts = _account(rows, images)
         folder.stamp(
             _STEP,
             inputs,
             settings,
-            [IMAGES],
+            [IMAGES, _MODIFIED],
             watch.seconds,
             {"seen": counts["seen"], "used": counts["used"]},
             sources=rows.projects(),
@@ -279,22 +307,96 @@ def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _scan(rows: Rows, min_side: int, workers: int | None, quiet: bool) -> list[Found]:
-    """Look into every file that was not set aside; return what was found, a row each."""
+def _modified(rows: Rows) -> Modified:
+    """Return when each file was changed, before any is read: one that changes meanwhile is read anew next time."""
+    return {
+        origin: [
+            None if row in source.listing.set_aside else _modified_of(source, name)
+            for row, name in enumerate(source.listing.file_names)
+        ]
+        for origin, source in rows.given.items()
+    }
+
+
+def _modified_of(source: Source, name: str) -> int | None:
+    try:
+        return source.files.modified(name)
+    except OSError:
+        return None
+
+
+def _known(folder: WorkFolder, rows: Rows, settings: dict[str, Any]) -> dict[tuple[str, str], Known]:
+    """Return what an earlier reading found in each file, by its root and name; nothing where it looked otherwise."""
+    from curriculumnet.ingestion.scan import Found
+
+    before = folder.record(_STEP)
+    made_by = folder.project.get("versions", {}).get("curriculumnet")
+    if (
+        before is None
+        or before.settings["min_side"] != settings["min_side"]
+        or made_by != __version__
+        or not all(folder.file(name).is_file() for name in (IMAGES, _MODIFIED))
+    ):
+        return {}
+    roots = {key: source["root"] for key, source in folder.project["sources"].items()}
+    wanted = {source.listing.root for source in rows.given.values()}
+    known = {}
+    times = dict(zip(*tables.read(folder.file(_MODIFIED)).to_pydict().values(), strict=True))
+    columns = ["image_id", "source", "file_name", "state", "reason", *Found._fields[2:]]
+    for row in tables.read(folder.file(IMAGES), columns).to_pylist():
+        modified, root, name = times.get(row.pop("image_id")), roots.get(row.pop("source")), row.pop("file_name")
+        if root not in wanted or modified is None or row["state"] == "missing":
+            continue
+        if row["state"] not in ("broken", "refused"):
+            # It became a copy, a leak, … by what it was beside.
+            row |= {"state": "used", "reason": ""}
+        known[root, name] = Known(modified, Found(**row))
+    return known
+
+
+def _scan(
+    rows: Rows,
+    modified: Modified,
+    known: dict[tuple[str, str], Known],
+    min_side: int,
+    workers: int | None,
+    quiet: bool,
+) -> list[Found]:
+    """Look into every file that was not set aside and is not known; return what was found, a row each."""
     from curriculumnet.ingestion.scan import Found, scan
 
     found: dict[str, list[Found]] = {}
-    total = sum(len(source.listing.file_names) - len(source.listing.set_aside) for source in rows.given.values())
+    places: dict[str, list[int]] = {}
+    for origin, source in rows.given.items():
+        listing = source.listing
+        found[origin] = [Found(*listing.set_aside.get(row, ("", ""))) for row in range(len(listing.file_names))]
+        places[origin] = []
+        for row, name in enumerate(listing.file_names):
+            if row in listing.set_aside:
+                continue
+            before = known.get((listing.root, name))
+            if before is not None and _is_same(before, source, name, modified[origin][row]):
+                found[origin][row] = before.found
+            else:
+                places[origin].append(row)
+    total = sum(map(len, places.values()))
+    if known and total < len(rows):
+        say(f"{len(rows) - total:,} files are as they were; {total:,} are read.", quiet=quiet)
     with Progress("reading pictures", total, "files", quiet=quiet) as progress:
         for origin, source in rows.given.items():
-            listing = source.listing
-            found[origin] = [Found(*listing.set_aside.get(row, ("", ""))) for row in range(len(listing.file_names))]
-            places = [row for row in range(len(listing.file_names)) if row not in listing.set_aside]
-            names = [listing.file_names[row] for row in places]
+            names = [source.listing.file_names[row] for row in places[origin]]
             looked = scan(source.files, names, min_side=min_side, workers=workers, advance=progress.advance)
-            for place, what in zip(places, looked, strict=True):
+            for place, what in zip(places[origin], looked, strict=True):
                 found[origin][place] = what
     return [found[origin][place] for origin, place in zip(rows.origins, rows.places, strict=True)]
+
+
+def _is_same(before: Known, source: Source, name: str, modified: int | None) -> bool:
+    """Whether a file has the time and the size that it had."""
+    try:
+        return before.modified == modified and before.found.bytes == source.files.size(name)
+    except OSError:
+        return False
 
 
 def _check_usable(rows: Rows, states: States) -> None:
@@ -354,7 +456,7 @@ def _splits(rows: Rows, found: list[Found], states: States, val_share: float, se
         np.unique([labels[row] for row in used], return_inverse=True)[1],
         share=val_share,
         seed=seed,
-        group=_codes([groups[row] for row in used]),
+        group=_codes([groups[row] for row in used]) if any(groups) else states.near_group[used],
     )
     for row in np.asarray(used)[held].tolist():
         splits[row] = "val"
@@ -377,7 +479,16 @@ def _codes(values: list[str | None]) -> Any:
 
 
 def _table(rows: Rows, found: list[Found], states: States, splits: list[str]) -> pa.Table:
-    measured = ("width", "height", "format", "bytes", "digest", "pixel_digest")
+    import numpy as np
+
+    from curriculumnet.images.quality import odd_size
+    from curriculumnet.ingestion.scan import Found
+
+    shown = [row for row, each in enumerate(found) if each.pixel_digest is not None]
+    odd: list[float | None] = [None] * len(found)
+    sizes = [np.array([getattr(found[row], side) for row in shown], dtype=np.int64) for side in ("width", "height")]
+    for row, score in zip(shown, odd_size(*sizes).tolist(), strict=True):
+        odd[row] = score
     return tables.build(
         tables.IMAGES,
         {
@@ -389,8 +500,10 @@ def _table(rows: Rows, found: list[Found], states: States, splits: list[str]) ->
             "state": states.states,
             "reason": states.reasons,
             "label_conflict": states.label_conflict,
-            **{name: [getattr(each, name) for each in found] for name in measured},
+            **{name: [getattr(each, name) for each in found] for name in Found._fields[2:]},
+            "odd_size": odd,
             "copy_of": [None if of < 0 else of for of in states.copy_of.tolist()],
+            "near_group": [None if of < 0 else of for of in states.near_group.tolist()],
             "group": rows.column("groups"),
             "url": rows.column("urls"),
             "licence": rows.column("licences"),
@@ -398,11 +511,17 @@ def _table(rows: Rows, found: list[Found], states: States, splits: list[str]) ->
     )
 
 
+def _times(rows: Rows, modified: Modified) -> pa.Table:
+    times = [modified[origin][place] for origin, place in zip(rows.origins, rows.places, strict=True)]
+    kept = [row for row, time in enumerate(times) if time is not None]
+    return tables.build(tables.MODIFIED, {"image_id": kept, "modified": [times[row] for row in kept]})
+
+
 def _account(rows: Rows, images: pa.Table) -> dict[str, Any]:
     from curriculumnet.ingestion.account import account
 
-    names = ("source", "file_name", "label", "split", "state", "reason", "format", "label_conflict")
-    return account({name: images[name].to_pylist() for name in names}, rows.not_images())
+    names = ("source", "file_name", "label", "split", "state", "reason", "format", "label_conflict", "near_group")
+    return account({name: images[name].to_pylist() for name in (*names, *tables.QUALITY)}, rows.not_images())
 
 
 def _say_changes(folder: WorkFolder, images: pa.Table, inputs: dict[str, str], quiet: bool) -> None:
@@ -434,6 +553,9 @@ def _result(folder: WorkFolder, seconds: float) -> Ingestion:
         formats=account["formats"],
         used=account["used"],
         label_conflicts=account["label_conflicts"],
+        near_copies=account.get("near_copies", 0),
+        near_groups=account.get("near_groups", 0),
+        quality=account.get("quality", {}),
         categories=account["categories"],
         excluded_categories=tuple(account["excluded_categories"]),
         seconds=seconds,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from curriculumnet.images.decode import kind_of_reason
 from curriculumnet.reporting import wording
 from curriculumnet.reporting.contents import Contents
 from curriculumnet.work import tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _REASONS = 6
 """Reasons named per state; the rest are one number."""
@@ -70,6 +74,10 @@ class Account:
         All images per format, as found in the bytes.
     conflicts : int
         Used images that were also found under another category.
+    near_copies, near_groups : int
+        Used images that have near copies, and the groups that they form.
+    quality : tuple of Part
+        Used images that are low in a score of picture quality, the most frequent kind first.
     """
 
     files: int
@@ -79,6 +87,9 @@ class Account:
     splits: tuple[Part, ...]
     formats: tuple[Part, ...]
     conflicts: int
+    near_copies: int
+    near_groups: int
+    quality: tuple[Part, ...]
 
     @property
     def used(self) -> int:
@@ -92,6 +103,7 @@ def account(contents: Contents) -> Account:
 
     images = contents.images
     used = images.filter(pc.equal(images["state"], "used"))
+    near = used["near_group"]
     states = _counts(images, "state")
     seen = _counts(images, "source")
     sources = tuple(source for source in ("crawl", "val", "test") if source in seen)
@@ -108,7 +120,21 @@ def account(contents: Contents) -> Account:
         splits=tuple(_part(split, splits[split], used.num_rows) for split in tables.SPLITS if split in splits),
         formats=tuple(_part(name, n, images.num_rows) for name, n in named),
         conflicts=int(pc.sum(used["label_conflict"]).as_py() or 0),
+        near_copies=used.num_rows - near.null_count,
+        near_groups=len(near.unique().drop_null()),
+        quality=tuple(sorted(_quality(used), key=lambda part: -part.n)),
     )
+
+
+def _quality(used: pa.Table) -> list[Part]:
+    import pyarrow.compute as pc
+
+    found = [
+        (name, int(pc.sum(pc.less(used[score], least)).as_py() or 0))
+        for score, (least, name) in tables.QUALITY.items()
+        if score in used.column_names
+    ]
+    return [_part(name, n, used.num_rows) for name, n in found if n]
 
 
 def _state(contents: Contents, state: str, sources: tuple[str, ...]) -> State:

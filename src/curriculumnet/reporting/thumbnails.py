@@ -10,7 +10,7 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
-from curriculumnet.images.decode import decode
+from curriculumnet.images.decode import decode, probe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,11 +50,13 @@ def thumbnail(data: bytes, side: int, limit: int) -> str:
     from PIL import ImageOps
 
     text = ""
-    square = ImageOps.fit(decode(data, short_side=side), (side, side), Pillow.Resampling.LANCZOS)
+    whole = probe(data)
+    pixels = decode(data, reduction=min(whole.width, whole.height) / side)
+    square = ImageOps.fit(Pillow.fromarray(pixels), (side, side), Pillow.Resampling.LANCZOS)
     for smaller in (found for found in SIDES if found <= side):
-        pixels = square.resize((smaller, smaller), Pillow.Resampling.LANCZOS) if smaller < side else square
+        small = square.resize((smaller, smaller), Pillow.Resampling.LANCZOS) if smaller < side else square
         for quality in _QUALITIES:
-            text = _HEAD + base64.b64encode(_webp(pixels, quality)).decode("ascii")
+            text = _HEAD + base64.b64encode(_webp(small, quality)).decode("ascii")
             if len(text) <= limit:
                 return text
     return text

@@ -388,7 +388,15 @@ def writing(path: Path) -> Iterator[None]:
 
 def _left_by_us(name: str) -> bool:
     """Say whether a file may be what a first step left that was killed, or what a desktop leaves anywhere."""
-    return name in (_LOCK, _GUARD, IMAGES, ".DS_Store", "Thumbs.db", "desktop.ini") or name.startswith(_TEMPORARY)
+    return name in (
+        _LOCK,
+        _GUARD,
+        IMAGES,
+        tables.MODIFIED.file,
+        ".DS_Store",
+        "Thumbs.db",
+        "desktop.ini",
+    ) or name.startswith(_TEMPORARY)
 
 
 def checked_name(name: str, what: str) -> str:

@@ -66,6 +66,17 @@ LABEL_NAMES = {"clean": "clean labels", "crawl": "the crawl's own labels"}
 SUBSETS = ("clean", "noisy", "highly noisy")
 """What subsets 0, 1, 2 are called; with another number of subsets they go by their number."""
 
+QUALITY = {
+    "dark": (0.3, "nearly black"),
+    "bright": (0.1, "nearly white"),
+    "blurry": (0.1, "blurred"),
+    "low_information": (0.2, "almost empty"),
+    "odd_aspect_ratio": (0.3, "very long or very wide"),
+    "odd_size": (0.25, "of an odd size"),
+    "greyscale": (0.5, "without colour"),
+}
+"""The scores of picture quality: below which one a picture is worth a look, and what it then is called."""
+
 IMAGES = Table(
     "images",
     "images.parquet",
@@ -84,13 +95,37 @@ IMAGES = Table(
         Column("format", "string", "JPEG, PNG, …", "as found in the bytes, whatever the name says", nullable=True),
         Column("bytes", "int64", "bytes", "the file's size", nullable=True),
         Column("digest", "string", "32 hex digits", "BLAKE2b-128 of the bytes", nullable=True),
-        Column("pixel_digest", "string", "32 hex digits", "BLAKE2b-128 of size and decoded pixels", nullable=True),
-        Column("phash", "uint64", "", "a perceptual hash; empty until near copies are searched for", nullable=True),
+        Column("pixel_digest", "string", "32 hex digits", "XXH3-128 of size and decoded pixels", nullable=True),
+        Column("phash", "uint64", "", "a perceptual hash of the picture; 0 where it is flat", nullable=True),
+        Column("phash_centre", "uint64", "", "the same of its centre", nullable=True),
         Column("copy_of", "int64", "image_id", "the image that it is a copy or leak of", nullable=True),
-        Column("near_group", "int64", "image_id", "the near copies' representative; empty likewise", nullable=True),
+        Column(
+            "near_group",
+            "int64",
+            "image_id",
+            "the representative of those that are all near copies of each other",
+            nullable=True,
+        ),
         Column("group", "string", "", "the sender, patient or shoot that must not be split, if named", nullable=True),
         Column("url", "string", "", "where the picture was found, if the source tells", nullable=True),
         Column("licence", "string", "", "the picture's licence, if the source tells", nullable=True),
+        Column("dark", "float32", "0 … 1, lower is worse", "luminance that 1 % of its pixels exceed", nullable=True),
+        Column("bright", "float32", "0 … 1, lower is worse", "1 - luminance that 5 % stay below", nullable=True),
+        Column("blurry", "float32", "0 … 1, lower is worse", "sharpness of its middle", nullable=True),
+        Column("low_information", "float32", "0 … 1, lower is worse", "entropy of its luminances", nullable=True),
+        Column("odd_aspect_ratio", "float32", "0 … 1, lower is worse", "short side by long side", nullable=True),
+        Column("greyscale", "float32", "0 or 1", "0 where it has no colours", nullable=True),
+        Column("odd_size", "float32", "0 … 1, lower is worse", "how usual its size is among all files", nullable=True),
+    ),
+)
+
+MODIFIED = Table(
+    "modified",
+    "modified.parquet",
+    "one file of `images.parquet` in a folder",
+    (
+        Column("image_id", "int64", "", "the file's row"),
+        Column("modified", "int64", "ns since 1970", "when it was changed: by this and its size it is known again"),
     ),
 )
 
@@ -212,7 +247,7 @@ COMPARISONS = Table(
     ),
 )
 
-TABLES = (IMAGES, CURRICULUM, CATEGORIES, HISTORY, PREDICTIONS, METRICS, COMPARISONS)
+TABLES = (IMAGES, MODIFIED, CURRICULUM, CATEGORIES, HISTORY, PREDICTIONS, METRICS, COMPARISONS)
 
 
 def arrow_type(name: str, length: int = -1) -> pa.DataType:

@@ -5,10 +5,15 @@ With ``train/``, ``val/`` and ``test/`` at the top the categories are the folder
 
 from __future__ import annotations
 
+import posixpath
+
 from curriculumnet.images.archives import Bytes, may_be_image
 from curriculumnet.ingestion.sources.listing import Listing, make_listing
 
 IN_NO_CATEGORY = "in no category's folder"
+
+_NO_FILE = "no regular file"
+_OUTSIDE = "its name leads out of the archive"
 
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
@@ -24,20 +29,28 @@ def read_folders(files: Bytes) -> Listing:
     Returns
     -------
     Listing
-        In code-point order of the names. Pictures that lie beside the categories' folders are set aside.
+        In code-point order of the names. Set aside are pictures that lie beside the categories' folders, names that
+        lead out of an archive, and what is no file: pipes, devices, and the links in an archive.
     """
     regular, others = files.contents()
-    names = [name for name in regular if may_be_image(name)]
-    split_by_top = _has_split_folders(names)
-    places = [_place(name, split_by_top) for name in names]
+    strange = {name: _NO_FILE for name in set(others).difference(regular) if may_be_image(name)}
+    strange |= {name: _OUTSIDE for name in others if _leads_outside(name)}
+    names = sorted([*filter(may_be_image, regular), *strange])
+    split_by_top = _has_split_folders([name for name in names if strange.get(name) != _OUTSIDE])
+    places = [(None, "") if strange.get(name) == _OUTSIDE else _place(name, split_by_top) for name in names]
     return make_listing(
         files.root,
         names,
         [label for _, label in places],
         [split for split, _ in places],
         unlabelled=IN_NO_CATEGORY,
-        not_images=len(regular) - len(names) + len(others),
+        refused=strange,
+        not_images=len(regular) + len(set(others).difference(regular)) - len(names),
     )
+
+
+def _leads_outside(name: str) -> bool:
+    return f"{posixpath.normpath(name)}/".startswith(("/", "../"))
 
 
 def _has_split_folders(names: list[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _NOT_UTF8 = ("refused", "its name is not valid UTF-8")
@@ -28,7 +28,7 @@ class Listing:
     set_aside : dict of int to (str, str)
         State and reason of rows that cannot be used whatever their bytes are.
     not_images : int
-        Files that were passed over because of their names: hidden ones, texts, tables, archives, and what is no file.
+        Files that were passed over because of their names: hidden ones, texts, tables, archives.
     """
 
     root: str
@@ -49,6 +49,7 @@ def make_listing(
     splits: Sequence[str | None],
     *,
     unlabelled: str,
+    refused: Mapping[str, str] | None = None,
     groups: list[str | None] | None = None,
     urls: list[str | None] | None = None,
     licences: list[str | None] | None = None,
@@ -60,6 +61,8 @@ def make_listing(
     ----------
     unlabelled : str
         The reason why a row without a label is refused.
+    refused : mapping of str to str, optional
+        Names that are refused, with the reason.
     """
     set_aside = {}
     shown = list(file_names)
@@ -68,6 +71,8 @@ def make_listing(
             set_aside[row] = _NO_NAME
         elif not is_valid(name):
             shown[row], set_aside[row] = printable(name), _NOT_UTF8
+        elif refused and name in refused:
+            set_aside[row] = ("refused", refused[name])
         elif not label:
             set_aside[row] = ("refused", unlabelled)
     plain = [label if is_valid(label) else printable(label) for label in labels]

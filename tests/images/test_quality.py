@@ -1,0 +1,75 @@
+"""Scores of picture quality: what they fall with, and that they stay between 0 and 1."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image, ImageFilter
+from sklearn.datasets import load_sample_image
+
+from curriculumnet.images.quality import SCORES, odd_size, quality
+
+
+def scores(image):
+    return dict(zip(SCORES, quality(np.asarray(image)).tolist(), strict=True))
+
+
+@pytest.fixture(scope="module", params=["china.jpg", "flower.jpg"])
+def photo(request):
+    return Image.fromarray(load_sample_image(request.param))
+
+
+def test_a_good_photograph_scores_well(photo):
+    found = scores(photo)
+    assert min(found["dark"], found["bright"], found["low_information"]) > 0.5
+    assert found["blurry"] > 0.3
+    assert found["greyscale"] == 1
+    assert found["odd_aspect_ratio"] == pytest.approx(427 / 640)
+
+
+@pytest.mark.parametrize("score", ["dark", "bright", "blurry", "low_information"])
+def test_a_score_falls_as_the_picture_gets_worse(photo, score):
+    worse = {
+        "dark": lambda part: photo.point(lambda value: round(value * (1 - part))),
+        "bright": lambda part: photo.point(lambda value: round(255 - (255 - value) * (1 - part))),
+        "blurry": lambda part: photo.filter(ImageFilter.GaussianBlur(8 * part)),
+        "low_information": lambda part: photo.quantize(max(1, round(64 ** (1 - part)))).convert("RGB"),
+    }[score]
+    found = [scores(worse(part))[score] for part in (0, 0.3, 0.6, 0.98)]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < 0.2
+    assert found[0] > found[-1] + 0.2
+
+
+def test_grey_pictures_have_no_colour_even_when_compressed(photo, tmp_path):
+    photo.convert("L").convert("RGB").save(tmp_path / "grey.jpg", quality=40)
+    assert scores(Image.open(tmp_path / "grey.jpg"))["greyscale"] == 0
+
+
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
+@settings(deadline=None)
+def test_scores_of_anything_lie_between_0_and_1(pixels):
+    found = quality(pixels)
+    assert found.dtype == np.float32
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_a_size_is_odd_beside_others():
+    width, height = np.full(100, 500), np.full(100, 375)
+    width[:3], height[:3] = (16, 5000, 700), (16, 4000, 500)
+    found = odd_size(width, height)
+    assert found.dtype == np.float32
+    assert (found[3:] == 1).all()
+    assert found[0] < found[1] < found[2]
+    assert found[1] < 0.15 < found[2] < 1
+    assert odd_size(width[:0], height[:0]).tolist() == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**5), st.integers(1, 10**5)), min_size=1, max_size=30), st.integers(2, 9))
+@settings(deadline=None)
+def test_oddness_does_not_depend_on_the_unit(sizes, times):
+    width, height = np.array(sizes, dtype=np.int64).T
+    found = odd_size(width, height)
+    assert ((found > 0) & (found <= 1)).all()
+    assert odd_size(times * width, times * height) == pytest.approx(found, abs=1e-6)

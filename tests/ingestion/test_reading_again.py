@@ -1,0 +1,89 @@
+"""A crawl that has grown: only what is new is read, and the table is the one of a first reading."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import curriculumnet as cn
+from curriculumnet.ingestion import scan
+
+PLAIN = {"workers": 0, "quiet": True}
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def encoded(image: Image.Image) -> bytes:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bytes of the files that were looked into, in this process."""
+    found: list[bytes] = []
+    examine = scan.examine
+
+    def noted(data: bytes, min_side: int) -> Any:
+        found.append(data)
+        return examine(data, min_side)
+
+    monkeypatch.setattr(scan, "examine", noted)
+    return found
+
+
+def test_only_new_and_changed_files_are_read_again(
+    crawl: Path, write: Callable[[str, bytes], Path], tmp_path: Path, read: list[bytes]
+) -> None:
+    write("crawl/cat/broken.jpg", b"<html>")
+    write("crawl/cat/small.png", encoded(picture(500, (8, 8))))
+    write("crawl/dog/copy.png", (crawl / "dog/00.png").read_bytes())
+    cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    assert len(read) == 27
+    read.clear()
+
+    write("crawl/cat/new.png", encoded(picture(501)))
+    (crawl / "dog/01.png").write_bytes(encoded(picture(502)))
+    # The same size at another time: it may be another picture.
+    same = crawl / "dog/02.png"
+    os.utime(same, ns=(1, same.stat().st_mtime_ns + 1))
+    (crawl / "dog/03.png").unlink()
+    again = cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    assert sorted(read) == sorted((crawl / name).read_bytes() for name in ("cat/new.png", "dog/01.png", "dog/02.png"))
+    first = cn.ingest(crawl, output=tmp_path / "first", **PLAIN)
+    assert again.table().equals(first.table())
+    assert (again.states, again.reasons, again.formats) == (first.states, first.reasons, first.formats)
+
+
+def test_what_was_a_leak_is_known_when_it_is_used_after_all(crawl: Path, tmp_path: Path, read: list[bytes]) -> None:
+    test = tmp_path / "test"
+    for number, category in enumerate(("cat", "dog")):
+        (test / category).mkdir(parents=True)
+        (test / category / "own.png").write_bytes(encoded(picture(600 + number)))
+    shutil.copy2(crawl / "cat/00.png", test / "cat" / "00.png")
+    leaking = cn.ingest(crawl, output=tmp_path / "work", test=test, **PLAIN)
+    assert leaking.states["leak"] == 1
+    read.clear()
+    (test / "cat/00.png").unlink()
+    again = cn.ingest(crawl, output=tmp_path / "work", test=test, **PLAIN)
+    assert read == []
+    assert again.states == {"used": 26}
+    assert again.table().equals(cn.ingest(crawl, output=tmp_path / "first", test=test, **PLAIN).table())
+
+
+def test_with_another_least_side_all_are_read_again(crawl: Path, tmp_path: Path, read: list[bytes]) -> None:
+    cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    read.clear()
+    cn.ingest(crawl, output=tmp_path / "work", min_side=20, **PLAIN)
+    assert len(read) == 24
