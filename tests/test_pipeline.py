@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,11 +21,11 @@ import pytest
 
 import curriculumnet as cn
 from curriculumnet import cli
-from curriculumnet.errors import UsageError
+from curriculumnet.errors import UsageError, WorkFolderError
 from curriculumnet.miniature import CATEGORIES, Miniature, make_crawl
 from curriculumnet.pipeline import Run, Status
 from curriculumnet.work import tables
-from curriculumnet.work.folder import file_digest
+from curriculumnet.work.folder import WorkFolder, file_digest
 
 SMALL: dict[str, Any] = {
     "model": "test_resnet",
@@ -577,3 +578,22 @@ def test_status_names_the_step_whose_files_are_gone(gone: Gone, tmp_path: Path) 
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
     assert [step for step in PATH if states[step] == "outdated"] == ["train model-d", "evaluate model-d"]
     assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-d")
+
+
+def test_status_names_the_process_that_is_at_work(gone: Gone, tmp_path: Path) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    assert cn.status(work).at_work == ""
+    with WorkFolder(work).lock():
+        found = cn.status(work)
+    assert found.at_work.startswith(f"process {os.getpid()} on ")
+    assert found.summary()[-1] == f"At work: {found.at_work}."
+    assert cn.status(work).at_work == ""
+
+
+def test_status_of_a_folder_beside_a_work_folder_names_that(gone: Gone, tmp_path: Path) -> None:
+    shutil.copytree(gone.work, tmp_path / "demo" / "work")
+    shutil.copytree(gone.work, tmp_path / "crawl-work")
+    (tmp_path / "crawl").mkdir()
+    for asked, meant in (("demo", "demo/work"), ("crawl", "crawl-work")):
+        with pytest.raises(WorkFolderError, match=f"perhaps .*{meant} is meant"):
+            cn.status(tmp_path / asked)

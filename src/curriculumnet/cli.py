@@ -153,7 +153,7 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-_CONTEXT = {"max_content_width": 100}
+_CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="curriculumnet",

@@ -72,9 +72,12 @@ def show(result: Result) -> None:
         if isinstance(part, str):
             out.print(_in_letters_of(out, part), markup=False, highlight=False, soft_wrap=True)
             continue
-        table = Table(title=part.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        if part.title:
+            out.print(_in_letters_of(out, part.title), markup=False, highlight=False, soft_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(part.columns):
-            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+            figures = all(row[index][:1] in "+-–0123456789" for row in part.rows)
+            table.add_column(name, justify="right" if index and figures else "left", overflow="fold")
         for row in part.rows:
             table.add_row(*(_plain_text(cell) for cell in row))
         out.print(table)

@@ -122,11 +122,14 @@ class Status:
         changed, or what it wrote is gone) or ``begun``.
     next : str
         The command to type next; empty when everything is done.
+    at_work : str
+        The process that writes there now; empty when none does.
     """
 
     work: Path
     steps: list[dict[str, Any]]
     next: str
+    at_work: str
 
     def summary(self) -> list[str | console.Grid]:
         """Return what a terminal shows."""
@@ -140,6 +143,8 @@ class Status:
             for row in self.steps
         )
         grid = console.Grid(str(self.work), ("step", "state", "finished (UTC)", "took"), rows)
+        if self.at_work:
+            return [grid, f"At work: {self.at_work}."]
         return [grid, f"Next: {self.next}" if self.next else "Everything is done."]
 
 
@@ -321,6 +326,9 @@ def _check(given: dict[str, Any]) -> None:
     from curriculumnet.networks.device import resolve_device
     from curriculumnet.training.settings import check_choices, check_ranges
 
+    # First what takes no time: timm and torch are loaded by what follows.
+    check_ranges(given)
+    check_choices(run, {"optimizer": given["optimizer"]})
     if given["method"] not in METHODS:
         raise UnknownNameError("method", given["method"], METHODS)
     check_name(given["model"])
@@ -330,8 +338,6 @@ def _check(given: dict[str, Any]) -> None:
             raise FeaturesError(f"The features {features_from} are not there: give the path of a .npy file.")
     elif features_from is not None:
         check_name(features_from)
-    check_choices(run, {"optimizer": given["optimizer"]})
-    check_ranges(given)
     resolve_device(given["device"])
 
 
@@ -439,7 +445,7 @@ def status(work: str | os.PathLike[str]) -> Status:
         for step, record in _records(folder)
     ]
     rows += [{"step": f"train {name}", "state": "begun", "finished": "", "seconds": 0.0} for name in _begun(folder)]
-    return Status(folder.path, rows, _next(folder, rows))
+    return Status(folder.path, rows, _next(folder, rows), folder.at_work())
 
 
 def _records(folder: WorkFolder) -> Iterator[tuple[str, Record]]:

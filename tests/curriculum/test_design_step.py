@@ -236,7 +236,7 @@ def test_the_mean_is_taken_block_by_block(work, monkeypatch):
 def test_a_summary_names_the_subsets(work):
     made = design(work.path)
     line, grid, noise, without, paths = made.summary()
-    assert noise.startswith(f"Labels that look wrong: about {made.noise_rate:.0%} ")
+    assert noise.startswith(f"Labels that look wrong: {made.noise_rate:.0%}, ")
     assert line.startswith("Curriculum net: ")
     assert [row[0] for row in grid.rows] == ["clean", "noisy", "highly noisy"]
     assert [row[0] for row in design(work.path, n_subsets=2).summary()[1].rows] == ["0", "1"]

@@ -427,7 +427,7 @@ def test_the_summary_is_a_table_for_a_person(trees, one_category, pictures, spoi
     assert next_best.startswith(f"{second} ")
     assert float(next_best.removeprefix(second).removesuffix("%")) == pytest.approx(100 * next_share, abs=0.1)
     nowhere = next(iter(spoilt))
-    assert grid.rows[1] == (str(nowhere), "–", "", "missing: not there")
+    assert grid.rows[1] == (str(nowhere), "missing: not there", "", "")
     assert note == "7 of 8 files could not be read."
     single = cn.predict(one_category, pictures[:1], **PLAIN)
     assert single.summary() == [Grid("", grid.columns, ((str(pictures[0]), "ash", "100.0 %", ""),))]

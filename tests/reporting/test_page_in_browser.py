@@ -98,7 +98,7 @@ def test_never_scrolls_sideways(show: Callable[..., Seen], whole: Path, width: i
 def test_sorts_by_mouse_and_by_keyboard(show: Callable[..., Seen], whole: Path) -> None:
     seen = show(whole)
     table = "#category-table"
-    heading = seen.page.locator(f"{table} th", has_text="wrong labels, estimated")
+    heading = seen.page.locator(f"{table} th", has_text="wrong labels, rough guess")
     number = 1 + heading.evaluate("(th) => th.cellIndex")
 
     def shares() -> list[float]:

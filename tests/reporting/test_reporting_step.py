@@ -299,7 +299,7 @@ def test_forty_categories_have_strips_in_their_order(crawl: Make, read: Make) ->
     names = [text for tag, text in page.texts if tag == "bdi" and text in made.categories]
     assert [names[start : start + 40] for start in (0, 40, 80)] == [made.categories] * 3
     assert len(page.all("img")) == 40 * 13
-    assert "wrong labels, estimated" in page.text
+    assert "wrong labels, rough guess" in page.text
 
 
 def test_errors_of_every_pair_travel_with_the_page(crawl: Make, read: Make) -> None:

@@ -106,7 +106,7 @@ class Design:
         if self.noise_rate is None:
             return []
         return [
-            f"Labels that look wrong: about {self.noise_rate:.0%} (as far as density shows; look-alikes are not seen)."
+            f"Labels that look wrong: {self.noise_rate:.0%}, a rough guess (docs/method.md says what it cannot see)."
         ]
 
     def _set_aside(self) -> list[str]:

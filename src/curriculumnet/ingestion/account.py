@@ -82,7 +82,9 @@ def changes(before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]
             "removed": len(old.keys() - new.keys()),
             "changed": sum(old[name] != new[name] for name in old.keys() & new.keys()),
         }
-        if any(counts.values()):
+        if not old:
+            lines.append(f"The source {key!r} is new: {len(new):,} files.")
+        elif any(counts.values()):
             what = ", ".join(f"{n:,} {verb}" for verb, n in counts.items() if n)
             lines.append(f"The files of the source {key!r} have changed since they were ingested: {what}.")
     return lines

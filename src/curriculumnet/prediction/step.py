@@ -101,7 +101,7 @@ class Predictions:
         rows = tuple(
             (answer.file_name, answer.label, _percent(answer.confidence), _next_best(answer))
             if answer.label is not None and answer.confidence is not None
-            else (answer.file_name, "–", "", f"{answer.state}: {answer.reason}")
+            else (answer.file_name, f"{answer.state}: {answer.reason}", "", "")
             for answer in self.answers
         )
         shown: list[str | console.Grid] = [console.Grid("", ("file", "label", "confidence", "next best"), rows)]

@@ -10,7 +10,7 @@ from curriculumnet.errors import UnknownNameError, UsageError
 
 _LARGEST = 1_000_000
 """Epochs, images in a batch, or a rate beyond which nobody can mean it."""
-_SMALLEST_IMAGE = 16
+_SMALLEST_IMAGE, _LARGEST_IMAGE = 16, 4096
 """Pixels; what networks make of less has no height or width left."""
 
 
@@ -58,7 +58,11 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
 
     for name in ("epochs", "batch_size", "learning_rate"):
         check(name, lambda value: 0 < value <= _LARGEST, f"it must be above 0 and at most {_LARGEST:,}")
-    check("image_size", lambda value: value >= _SMALLEST_IMAGE, f"it must be at least {_SMALLEST_IMAGE} pixels")
+    check(
+        "image_size",
+        lambda value: _SMALLEST_IMAGE <= value <= _LARGEST_IMAGE,
+        f"it must be at least {_SMALLEST_IMAGE} pixels and at most {_LARGEST_IMAGE:,}",
+    )
     check("seed", lambda value: 0 <= value < 2**63, "it must be at least 0 and below 2^63")
     check("weight_decay", lambda value: 0 <= value < math.inf, "it must be at least 0")
     for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -39,8 +38,10 @@ _BATCH_NORM_MOMENTUM = 0.1
 _CLASSIFIER_RATE = 10.0
 """How much faster a new classifier learns than weights trained elsewhere (docs/results has what was tried)."""
 _SMALL_IMAGE = 64
-_PACE_STEPS = (2, 6)
+_PACE_STEPS = (3, 20)
 """The steps over which the pace is measured; the first ones are slower."""
+_PACE_SECONDS = 20.0
+"""Where steps take long, the pace is told after so many seconds, and three steps."""
 
 
 @dataclass(frozen=True)
@@ -338,9 +339,7 @@ def _train(
     if resumed:
         state.restore(resumed["state"])
         console.say(f"Run {run}: going on from step {state.step:,} of {len(batches):,}.", quiet=quiet)
-    else:
-        checkpoints.delete(folder, run)
-        shutil.rmtree(folder.file(f"runs/{run}/tensorboard"), ignore_errors=True)
+    earlier = [] if resumed else _left_by_another(folder, run)
     stages = [asdict(stage) for stage in batches.stages]
     settings_shown = settings | {"stages": stages}
     # Beside the checkpoints: what an earlier training under this name has finished stays as it is until this one has.
@@ -369,6 +368,12 @@ def _train(
     def to_input(views: torch.Tensor) -> torch.Tensor:
         return networks.normalise(views, preprocessing, where)
 
+    def save(now: State) -> None:
+        # Until there is something to go on from, what an earlier training has left stays.
+        while earlier:
+            earlier.pop().unlink(missing_ok=True)
+        checkpoints.save(folder, run, now.step, {"key": key, "state": now.dump(), "seconds": before + watch.seconds})
+
     held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
     clean_val = folder.project["sources"].get("val", {}).get("labels") == "clean"
     log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step)
@@ -378,9 +383,7 @@ def _train(
             _curves_every(len(batches), settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())),
             curves(held_out, to_input, precision),
             "val_top1_error" if clean_val else None,
-            lambda now: checkpoints.save(
-                folder, run, now.step, {"key": key, "state": now.dump(), "seconds": before + watch.seconds}
-            ),
+            save,
             log.add,
             _Pace(progress, len(batches) - state.step, run, quiet).step,
         )
@@ -426,6 +429,12 @@ def _train(
         {"steps": len(batches), "device": str(where), "precision": str(precision).removeprefix("torch.")},
     )
     return _result(folder, run, len(batches), seconds, up_to_date=False)
+
+
+def _left_by_another(folder: WorkFolder, run: str) -> list[Path]:
+    """Return the checkpoints and TensorBoard events of an earlier training under this name."""
+    home = folder.file(f"runs/{run}")
+    return [*home.glob("checkpoints/step-*.pt"), *(path for path in home.glob("tensorboard/**/*") if path.is_file())]
 
 
 def _batch_norms(network: torch.nn.Module) -> list[torch.nn.Module]:
@@ -477,10 +486,11 @@ def _say_what_is_replaced(
     if not changed and record.inputs == inputs:
         console.say(f"Files of run {run} are gone or changed: they are made again.", quiet=quiet)
         return
-    why = f"with other settings ({'; '.join(changed)})" if changed else "on other images, or along another curriculum"
+    elsewhere = "on other images, or along another curriculum" if settings["curriculum"] else "on other images"
+    why = f"with other settings ({'; '.join(changed)})" if changed else elsewhere
     console.say(
-        f"Run {run} was trained {why}: its model is replaced when this training ends, its checkpoints and TensorBoard "
-        "events are at once. To keep it, stop now and give `train` another --name, or `run` another folder with -o.",
+        f"Run {run} was trained {why}: it is replaced when this training ends. To keep it, stop before that and give "
+        "`train` another --name, or `run` another folder with -o.",
         quiet=quiet,
     )
 
@@ -637,7 +647,7 @@ class _Pace:
 
     def __init__(self, progress: console.Progress, steps: int, run: str, quiet: bool) -> None:
         self._progress, self._steps, self._run, self._quiet = progress, steps, run, quiet
-        self._taken, self._mark = 0, time.perf_counter()
+        self._taken, self._mark, self._told = 0, time.perf_counter(), False
 
     def step(self) -> None:
         self._progress.advance()
@@ -645,8 +655,12 @@ class _Pace:
         first, last = _PACE_STEPS
         if self._taken == first:
             self._mark = time.perf_counter()
-        if self._taken == last and self._steps > 2 * last:
-            seconds = (time.perf_counter() - self._mark) / (last - first) * (self._steps - last)
+        since = time.perf_counter() - self._mark
+        if self._told or self._taken < first + 3 or (self._taken < last and since < _PACE_SECONDS):
+            return
+        self._told = True
+        if self._steps > 2 * self._taken:
+            seconds = since / (self._taken - first) * (self._steps - self._taken)
             message = f"Training {self._run} takes about {console.duration(seconds)} on this machine."
             if seconds > 3600:
                 message += (

@@ -99,6 +99,8 @@ class WorkFolder:
         WorkFolderError
             Something is there that is no work folder.
         """
+        if not os.fspath(path):
+            raise UsageError("-o names no folder: give the name of one.")
         folder = cls(path)
         nearest = next((place for place in (folder.path, *folder.path.parents) if place.exists()), folder.path)
         if nearest.exists() and not nearest.is_dir():
@@ -110,8 +112,13 @@ class WorkFolder:
                     f"{folder.path} holds other files ({strangers[0]}, …) and is no work folder: "
                     "give the name of a new folder with -o."
                 )
-        with writing(folder.path):
-            folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with writing(folder.path):
+                folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(
+                f"{folder.path} cannot be made ({error.strerror}): choose another folder with -o."
+            ) from error
         return folder
 
     @classmethod
@@ -126,10 +133,11 @@ class WorkFolder:
         folder = cls(path)
         if not folder.file(PROJECT).is_file():
             what = "has no project.json" if folder.path.is_dir() else "is not there"
-            raise WorkFolderError(
-                f"{folder.path} is no work folder (it {what}): "
-                f"`curriculumnet ingest SOURCE -o {folder.path}` makes one."
-            )
+            beside = (folder.path / "work", folder.path.with_name(f"{folder.path.name}-work"))
+            meant = next((place for place in beside if (place / PROJECT).is_file()), None)
+            new = folder.path if not folder.path.is_dir() else Path(f"{folder.path.name}-work")
+            mend = f"`curriculumnet ingest SOURCE -o {new}` makes one" if meant is None else f"perhaps {meant} is meant"
+            raise WorkFolderError(f"{folder.path} is no work folder (it {what}): {mend}.")
         return folder
 
     def file(self, name: str) -> Path:
@@ -335,6 +343,18 @@ class WorkFolder:
             if _held.pop(key, None):
                 self.file(_LOCK).unlink(missing_ok=True)
             guard.release()
+
+    def at_work(self) -> str:
+        """Name the process that writes here now; empty when none does."""
+        from filelock import FileLock, Timeout
+
+        if not self.file(_LOCK).exists():
+            return ""
+        try:
+            with FileLock(self.file(_GUARD)).acquire(timeout=0):
+                return ""
+        except (Timeout, OSError):
+            return self._holder()
 
     def _holder(self) -> str:
         try:
