@@ -29,9 +29,10 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
     dict
         `seen`, `not_images`, `states`, `reasons` (numbers in a reason are left out, so that like ones are one),
         `formats`; among used images `label_conflicts`, `near_copies` (those that have some), `near_groups` of these,
-        how many are low in each score in `quality`, and `used` per split; `categories` with their training images,
-        `excluded_categories`, the counts of each source in `sources`, and up to 50 `examples` of files that are
-        missing, broken or refused. The counts of `states` add up to `seen`.
+        `near_given` (training images in a group with a validation or test image), how many are low in each score in
+        `quality`, and `used` per split; `categories` with their training images, `excluded_categories`, the counts of
+        each source in `sources`, and up to 50 `examples` of files that are missing, broken or refused. The counts of
+        `states` add up to `seen`.
     """
     sources, states, labels = images["source"], images["state"], images["label"]
     used = [row for row, state in enumerate(states) if state == "used"]
@@ -39,6 +40,7 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
     kept = sorted({labels[row] for row in used if sources[row] == "crawl"})
     training = Counter(labels[row] for row in used if images["split"][row] == "train")
     splits = Counter(images["split"][row] for row in used)
+    given = {images["near_group"][row] for row in used if images["split"][row] != "train"} - {None}
     unused = [row for row, state in enumerate(states) if state in ("missing", "broken", "refused")]
     named = ("source", "file_name", "state", "reason")
     return {
@@ -47,6 +49,7 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
         "label_conflicts": sum(bool(images["label_conflict"][row]) for row in used),
         "near_copies": sum(images["near_group"][row] is not None for row in used),
         "near_groups": len({images["near_group"][row] for row in used} - {None}),
+        "near_given": sum(images["near_group"][row] in given for row in used if images["split"][row] == "train"),
         "quality": {
             name: sum(images[name][row] is not None and images[name][row] < least for row in used)
             for name, (least, _) in QUALITY.items()

@@ -52,8 +52,6 @@ def judge(
 ) -> States:
     """Give each file the first state that applies to it, and find near copies among those that are used.
 
-    A training image that is a near copy of a validation or test image is a leak like an exact one.
-
     Parameters
     ----------
     sources : sequence of str, length n
@@ -92,62 +90,23 @@ def judge(
         conflict[rows] = in_several_categories(picture[rows], category[rows])
         first = rows[first_of_each(picture[rows], category[rows])] if len(rows) else rows
         mark(rows[first != rows], first[first != rows], "copy", "an earlier image of its category")
-    group = _near_copies(source, found, states, reasons, copy_of)
     _exclude(sources, labels, states, reasons, set(exclude), min_images)
-    group[[state != "used" for state in states]] = -1
-    return States(states, reasons, copy_of, conflict, _with_company(group))
+    return States(states, reasons, copy_of, conflict, _near_copies(found, states))
 
 
-def _near_copies(
-    source: NDArray[np.object_],
-    found: Sequence[Found],
-    states: list[str],
-    reasons: list[str],
-    copy_of: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Put near copies of given images into state ``leak``; return the groups of the others."""
+def _near_copies(found: Sequence[Found], states: list[str]) -> NDArray[np.int64]:
+    """Return the groups of the used images that are all near copies of each other."""
     group = np.full(len(found), -1, dtype=np.int64)
-    while True:
-        rows = np.array(
-            [row for row, each in enumerate(found) if states[row] == "used" and each.phash is not None], dtype=np.int64
-        )
-        if not len(rows):
-            return group
+    rows = np.array(
+        [row for row, each in enumerate(found) if states[row] == "used" and each.phash is not None], dtype=np.int64
+    )
+    if len(rows):
         hashes = np.array([(found[row].phash, found[row].phash_centre) for row in rows.tolist()], dtype=np.uint64)
-        same, pairs = same_hashes(hashes), near_pairs(hashes, NEAR_RADIUS, mirrored=True)
-        near = _nearest_given(source[rows] != "crawl", same, pairs)
-        leaks = np.flatnonzero((source[rows] == "crawl") & (near >= 0))
-        if not len(leaks):
-            break
-        for row, original in zip(rows[leaks].tolist(), rows[near[leaks]].tolist(), strict=True):
-            states[row], reasons[row] = "leak", f"near copy of a {source[original]} image"
-            copy_of[row] = original
-    size = np.array([(found[row].width or 0) * (found[row].height or 0) for row in rows.tolist()], dtype=np.int64)
-    leader = near_groups(len(rows), pairs, same=same, size=size)
-    group[rows] = np.where(leader >= 0, rows[leader], -1)
+        size = np.array([(found[row].width or 0) * (found[row].height or 0) for row in rows.tolist()], dtype=np.int64)
+        pairs = near_pairs(hashes, NEAR_RADIUS, mirrored=True)
+        leader = near_groups(len(rows), pairs, same=same_hashes(hashes), size=size)
+        group[rows] = np.where(leader >= 0, rows[leader], -1)
     return group
-
-
-def _nearest_given(given: NDArray[np.bool_], same: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row the first given one that is near it or has its hashes; -1 where there is none."""
-    none = len(given)
-    first = np.full(none, none, dtype=np.int64)
-    np.minimum.at(first, same[given], np.flatnonzero(given))
-    near = first.copy()
-    for one, other in (pairs.T, pairs.T[::-1]):
-        np.minimum.at(near, one, first[other])
-    near = near[same]
-    return np.where(near == none, -1, near)
-
-
-def _with_company(group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return groups without those of which one member is left, or whose representative is not."""
-    members = np.bincount(group[group >= 0], minlength=len(group))
-    led = group.copy()
-    for leader in np.flatnonzero((members > 0) & (group != np.arange(len(group)))).tolist():
-        rows = np.flatnonzero(group == leader)
-        led[rows] = rows[0]
-    return np.where((led >= 0) & (members[group] > 1), led, -1)
 
 
 def _exclude(

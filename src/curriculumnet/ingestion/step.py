@@ -63,8 +63,9 @@ class Ingestion:
         Images that take part, by split.
     label_conflicts : int
         Used images whose picture lies in another category too.
-    near_copies, near_groups : int
-        Used images that have near copies, and the groups that they form.
+    near_copies, near_groups, near_given : int
+        Used images that have near copies, the groups that they form, and training images in a group with an image to
+        measure on.
     quality : dict of str to int
         Used images that are low in each score of picture quality (`work.tables.QUALITY`).
     categories : dict of str to int
@@ -89,6 +90,7 @@ class Ingestion:
     label_conflicts: int
     near_copies: int
     near_groups: int
+    near_given: int
     quality: dict[str, int]
     categories: dict[str, int]
     excluded_categories: tuple[str, ...]
@@ -123,8 +125,9 @@ class Ingestion:
         if self.label_conflicts:
             lines.append(f"{self.label_conflicts:,} of them show a picture that lies in several categories.")
         if self.near_copies:
+            given = f"; {self.near_given:,} are for training beside one to measure on" if self.near_given else ""
             lines.append(
-                f"{self.near_copies:,} of them have near copies among the others: {self.near_groups:,} groups."
+                f"{self.near_copies:,} of them look like near copies of others, in {self.near_groups:,} groups{given}."
             )
         if any(self.quality.values()):
             low = ", ".join(f"{n:,} {tables.QUALITY[name][1]}" for name, n in self.quality.items() if n)
@@ -555,6 +558,7 @@ def _result(folder: WorkFolder, seconds: float) -> Ingestion:
         label_conflicts=account["label_conflicts"],
         near_copies=account.get("near_copies", 0),
         near_groups=account.get("near_groups", 0),
+        near_given=account.get("near_given", 0),
         quality=account.get("quality", {}),
         categories=account["categories"],
         excluded_categories=tuple(account["excluded_categories"]),
