@@ -135,6 +135,17 @@ def test_what_the_fast_decoder_does_not_like_is_left_to_the_other(monkeypatch):
     np.testing.assert_array_equal(decode(odd), decode(data))
 
 
+def test_a_jpeg_that_claims_more_pixels_than_its_bytes_can_hold_is_broken():
+    data = bytearray(encoded(plain(64, 48), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = (4000).to_bytes(2, "big") + (5000).to_bytes(2, "big")
+    with pytest.raises(Broken, match="too few bytes for 5000 x 4000 pixels"):
+        decode(bytes(data))
+    flat = Image.new("RGB", (3000, 2000), "white")
+    assert decode(encoded(flat, "JPEG", quality=10)).shape == (2000, 3000, 3)
+    assert decode(encoded(flat, "JPEG", quality=10, progressive=True)).shape == (2000, 3000, 3)
+
+
 # -- colours ----------------------------------------------------------------------------------------------------------
 
 

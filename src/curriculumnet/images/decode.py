@@ -30,6 +30,9 @@ MAX_PIXELS = 178_956_970
 _SCALES = (8, 4, 2)
 """Parts of a JPEG's size at which decoding costs less than at the whole; others of the N/8 have no fast arithmetic."""
 
+_MOST_PIXELS_PER_BYTE = 512
+"""A block of 8 x 8 pixels takes a baseline JPEG two bits at the least; this is half of that."""
+
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ROTATED = (5, 6, 7, 8)
 """The values of EXIF's Orientation tag under which width and height change places."""
@@ -105,6 +108,9 @@ def decode(data: bytes, *, reduction: float = 1.0) -> NDArray[np.uint8]:
             pixels = _by_turbo(data, scale, image.size)
             if pixels is not None:
                 return _turned(_in_srgb(pixels, image), image)
+            if not image.info.get("progressive") and len(data) * _MOST_PIXELS_PER_BYTE < image.width * image.height:
+                # Pillow would show grey where there is nothing.
+                raise Broken(f"cannot be decoded: too few bytes for {image.width} x {image.height} pixels")
         if scale > 1:
             image.draft("RGB", (image.width // scale, image.height // scale))
         image.load()
