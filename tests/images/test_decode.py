@@ -223,6 +223,10 @@ def test_a_heic_picture_is_read_or_says_what_reads_it(monkeypatch):
             decode(data)
     monkeypatch.undo()
     assert decode(data).shape == (48, 64, 3)
+    # Once it is read, what only begins like one is no endless search for who reads it.
+    with pytest.raises(Unreadable) as raised:
+        decode(data[:40])
+    assert "recursion" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,8 @@ def _opened(data: bytes) -> Iterator[Image]:
 
     if not data:
         raise NotAnImage("empty file")
+    if _is_heic(data):
+        _heic_is_read()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -230,10 +232,6 @@ def _opened(data: bytes) -> Iterator[Image]:
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        if _is_heic(data) and _heic_is_read():
-            with _opened(data) as image:
-                yield image
-            return
         raise NotAnImage(_what_it_is(data)) from None
     except Pillow.DecompressionBombError:
         raise TooLarge(f"more than {MAX_PIXELS:,} pixels") from None
@@ -249,7 +247,7 @@ def _is_heic(data: bytes) -> bool:
 
 @lru_cache(maxsize=1)
 def _heic_is_read() -> bool:
-    """Teach Pillow HEIC, if what reads it is installed; say whether this was the first time."""
+    """Teach Pillow HEIC, once and if what reads it is installed; say whether it is."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -300,5 +298,5 @@ def _what_it_is(data: bytes) -> str:
     if start.startswith(b"%pdf"):
         return "a PDF, not an image"
     if _is_heic(data):
-        return "HEIC: the extra `formats` reads it"
+        return "a damaged HEIC picture" if _heic_is_read() else "HEIC: the extra `formats` reads it"
     return "no known image format"

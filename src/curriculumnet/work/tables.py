@@ -169,13 +169,7 @@ CATEGORIES = Table(
             "estimated share of wrong labels, as far as density shows it; empty where that cannot be told",
             nullable=True,
         ),
-        Column(
-            "noise_low",
-            "float64",
-            "0 … 1",
-            "its lower bound (95 %)",
-            nullable=True,
-        ),
+        Column("noise_low", "float64", "0 … 1", "its lower bound (95 %)", nullable=True),
         Column("noise_high", "float64", "0 … 1", "its upper bound (95 %)", nullable=True),
     ),
 )
