@@ -51,6 +51,6 @@ def test_what_is_written_is_what_is_called(command, monkeypatch):
 
 def test_defaults_and_what_is_not_given_are_left_out():
     assert typed(curriculumnet.report, {"work": "w", "compare": None, "quiet": False}) == "curriculumnet report w"
-    assert typed(curriculumnet.train, {"work": "w", "recipe": "model-a", "crop_scale": [0.5, 1.0]}) == (
+    assert typed(curriculumnet.train, {"work": "w", "recipe": "model-a", "crop_scale": [0.35, 1.0]}) == (
         "curriculumnet train w --recipe model-a"
     )

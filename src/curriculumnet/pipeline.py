@@ -169,10 +169,10 @@ def run(
     pretrained: bool = False,
     small_stem: bool | None = None,
     epochs: float | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     optimizer: Literal["sgd", "adamw"] | None = None,
     learning_rate: float | None = None,
-    crop_scale: tuple[float, float] = (0.5, 1.0),
+    crop_scale: tuple[float, float] = (0.35, 1.0),
     mirror: bool = True,
     seed: int = 0,
     device: str = "auto",
@@ -225,10 +225,12 @@ def run(
         First convolution for small pictures; on up to 64 px.
     epochs : float, optional
         Passes over the training images; 30, or 10 if pretrained.
-    batch_size : int
+    batch_size : int, optional
         Images per step.
+        Unless given, 256, halved down to 32 while an epoch has fewer than 50 steps.
     optimizer : {"sgd", "adamw"}, optional
-        AdamW, or SGD with Nesterov momentum if pretrained.
+        SGD has Nesterov momentum.
+        Unless given, SGD if pretrained or if the network normalises by batches alone, else AdamW.
     learning_rate : float, optional
         The highest learning rate.
     crop_scale : tuple of float
@@ -402,9 +404,6 @@ _DEMO: dict[str, Any] = {
     "image_size": 64,
     "small_stem": False,
     "epochs": 23,
-    "batch_size": 32,
-    "optimizer": "sgd",
-    "learning_rate": 0.05,
     "crop_scale": (0.6, 1.0),
     "mirror": False,
 }

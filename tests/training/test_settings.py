@@ -1,11 +1,13 @@
-"""Settings that cannot be meant are refused in one sentence, wherever in a row they stand."""
+"""What settings are unless given; those that cannot be meant are refused in one sentence."""
 
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curriculumnet.errors import UsageError
-from curriculumnet.training.settings import check_ranges
+from curriculumnet.training.settings import check_ranges, default_batch_size, default_rate
 
 GOOD = {
     "epochs": 18.5,
@@ -50,3 +52,17 @@ def test_what_cannot_be_meant_is_refused_in_every_place(name, wrong):
         with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is [^:]*: [^.]*") as raised:
             check_ranges({name: value})
         assert "\n" not in str(raised.value)
+
+
+@given(st.integers(0, 10**8))
+def test_a_batch_is_the_largest_that_leaves_an_epoch_its_steps(n_train):
+    size = default_batch_size(n_train)
+    assert size in (32, 64, 128, 256)
+    assert size == 32 or n_train / size >= 50
+    assert size == 256 or n_train / (2 * size) < 50
+
+
+@given(st.sampled_from(["sgd", "adamw"]), st.booleans(), st.integers(1, 4096))
+def test_a_rate_grows_with_the_batch(optimizer, pretrained, batch_size):
+    rate, fourfold = (default_rate(optimizer, pretrained, size) for size in (batch_size, 4 * batch_size))
+    assert fourfold / rate == pytest.approx(4 if optimizer == "sgd" and not pretrained else 2, rel=1e-3)

@@ -49,6 +49,22 @@ def test_every_recipe_trains_along_its_stages(work, recipe):
     assert sorted(set(stages)) == list(range(1, len(settings["stages"]) + 1))
 
 
+@pytest.mark.parametrize(
+    ("options", "optimizer", "rate"),
+    [
+        ({"model": "test_resnet"}, "sgd", 0.05),
+        ({"model": "test_vit", "image_size": 32}, "adamw", 0.001061),
+        ({"model": "test_resnet", "optimizer": "adamw", "batch_size": 256}, "adamw", 0.003),
+        ({"model": "tf_efficientnet_lite0", "pretrained": True}, "sgd", 0.001768),
+    ],
+)
+def test_what_is_not_given_follows_from_the_network_and_the_number_of_images(work, options, optimizer, rate):
+    cn.train(work, recipe="model-a", epochs=0.5, workers=0, device="cpu", quiet=True, **options)
+    settings = json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
+    found = {name: settings[name] for name in ("batch_size", "optimizer", "learning_rate")}
+    assert found == {"batch_size": options.get("batch_size", 32), "optimizer": optimizer, "learning_rate": rate}
+
+
 def test_weights_from_elsewhere_keep_their_statistics_and_their_classifier_learns_from_nothing(work):
     from curriculumnet.networks.create import create
 
@@ -160,7 +176,7 @@ def test_a_run_that_would_be_replaced_is_named_before_with_what_has_changed(work
     loud = SMALL | {"quiet": False}
     cn.train(work, recipe="model-a", epochs=2, crop_scale=(0.7, 1.0), **loud)
     said = capsys.readouterr().err
-    assert "Run model-a was trained with other settings (epochs 1, now 2; crop scale 0.5 1, now 0.7 1): " in said
+    assert "Run model-a was trained with other settings (epochs 1, now 2; crop scale 0.35 1, now 0.7 1): " in said
     assert "`train` another --name" in said
     cn.train(work, recipe="model-a", name="model-a-long", epochs=3, **loud)
     assert "was trained with other settings" not in capsys.readouterr().err

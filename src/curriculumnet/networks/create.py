@@ -13,12 +13,14 @@ import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from curriculumnet.errors import CurriculumNetError, UnknownNameError, UsageError, WeightsError
 from curriculumnet.networks import small_stem as stem
 from curriculumnet.networks import weights
 
 _RECIPE = re.compile(r"model-[a-d](-balanced)?")
+_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 
@@ -166,6 +168,19 @@ def small_stem_suits(model: str, image_size: int) -> bool:
     except UsageError:
         return False
     return True
+
+
+def normalises_by_batches(model: str) -> bool:
+    """Say whether batch norms are a network's only norms, as in most convolutional ones; it is made to find out.
+
+    Raises
+    ------
+    UnknownNameError, UsageError
+        timm has no such network.
+    """
+    check_name(model)
+    norms = [layer for layer in timm.create_model(model, num_classes=1).modules() if isinstance(layer, _NORMS)]
+    return bool(norms) and all(isinstance(layer, _BatchNorm) for layer in norms)
 
 
 def check_name(model: str) -> None:

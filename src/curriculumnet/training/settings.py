@@ -1,4 +1,4 @@
-"""Which settings of a training cannot be meant."""
+"""The settings of a training: what they are unless given, and which cannot be meant."""
 
 from __future__ import annotations
 
@@ -12,6 +12,52 @@ _LARGEST = 1_000_000
 """Epochs, images in a batch, or a rate beyond which nobody can mean it."""
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 16, 4096
 """Pixels; what networks make of less has no height or width left."""
+_LARGEST_BATCH, _SMALLEST_BATCH, _EPOCH_STEPS = 256, 32, 50
+"""The batch of Guo et al. 2018, and down to what it is halved while an epoch has fewer steps."""
+
+
+def default_batch_size(n_train: int) -> int:
+    """Return the images per step: 256, or less where an epoch of a small crawl would have too few steps to learn in.
+
+    Parameters
+    ----------
+    n_train : int
+        Usable training images.
+
+    Returns
+    -------
+    int
+        The largest of 256, 128, 64 and 32 with which an epoch has 50 steps; 32 if there is none.
+    """
+    batch_size = _LARGEST_BATCH
+    while batch_size > _SMALLEST_BATCH and n_train < _EPOCH_STEPS * batch_size:
+        batch_size //= 2
+    return batch_size
+
+
+def default_rate(optimizer: Literal["sgd", "adamw"], pretrained: bool, batch_size: int) -> float:
+    """Return the highest learning rate: by the root of the batch, with SGD from scratch in proportion to it.
+
+    Parameters
+    ----------
+    optimizer : {"sgd", "adamw"}
+    pretrained : bool
+        Whether the weights were trained elsewhere.
+    batch_size : int
+        Images per step.
+
+    Returns
+    -------
+    float
+        Four significant digits.
+    """
+    share = max(0, batch_size) / _LARGEST_BATCH
+    if pretrained:
+        # Batch norms that stand still do not hold back what a rate in proportion to a large batch would do.
+        rate = {"sgd": 0.005, "adamw": 0.0003}[optimizer] * math.sqrt(share)
+    else:
+        rate = 0.4 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
+    return float(f"{rate:.4g}")
 
 
 def check_choices(function: Callable[..., Any], given: Mapping[str, str | None]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from curriculumnet import console
 from curriculumnet.errors import InputError
 from curriculumnet.training.recipes import Recipe, find
-from curriculumnet.training.settings import check_choices, check_ranges
+from curriculumnet.training.settings import check_choices, check_ranges, default_batch_size, default_rate
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, subsets_of
 
@@ -92,7 +92,7 @@ def train(
     pretrained: bool = False,
     small_stem: bool | None = None,
     epochs: float | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     optimizer: Literal["sgd", "adamw"] | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
@@ -106,7 +106,7 @@ def train(
     weight_norm: bool = False,
     stage_shares: tuple[float, ...] = (),
     stage_schedule: Literal["one", "restart"] = "one",
-    crop_scale: tuple[float, float] = (0.5, 1.0),
+    crop_scale: tuple[float, float] = (0.35, 1.0),
     crop_ratio: tuple[float, float] = (0.75, 4 / 3),
     mirror: bool = True,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -143,13 +143,15 @@ def train(
         First convolution for small pictures; on up to 64 px.
     epochs : float, optional
         Passes over all usable training images; 30, or 10 if pretrained.
-    batch_size : int
-        Images per step.
+    batch_size : int, optional
+        Images per step, B.
+        Unless given, 256, halved down to 32 while an epoch has fewer than 50 steps.
     optimizer : {"sgd", "adamw"}, optional
-        AdamW, or SGD with Nesterov momentum if pretrained.
+        SGD has Nesterov momentum.
+        Unless given, SGD if pretrained or if the network normalises by batches alone, else AdamW.
     learning_rate : float, optional
         The highest learning rate.
-        Unless given, 0.003 · √(B/256) with AdamW, 0.1 · B/256 with SGD; if pretrained 0.0003 or 0.005 · √(B/256).
+        Unless given, 0.4 · B/256 with SGD, 0.003 · √(B/256) with AdamW; if pretrained 0.005 or 0.0003 · √(B/256).
     weight_decay : float, optional
         Decay of weights; 0.0005 with SGD, 0.05 with AdamW.
     momentum : float
@@ -225,10 +227,12 @@ def train(
             inputs |= folder.digests(subsets_of(curriculum))
         images = tables.read(folder.file(IMAGES))
         size = _default_image_size(images) if image_size is None else image_size
+        if batch_size is None:
+            batch_size = default_batch_size(_training_rows(images).num_rows)
         if optimizer is None:
-            optimizer = "sgd" if pretrained else "adamw"
+            optimizer = _default_optimizer(model, pretrained)
         if learning_rate is None:
-            learning_rate = _default_rate(optimizer, pretrained, batch_size)
+            learning_rate = default_rate(optimizer, pretrained, batch_size)
         settings: dict[str, Any] = {
             "recipe": recipe,
             "curriculum": curriculum if how.uses_curriculum else None,
@@ -513,12 +517,17 @@ def _shown(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _default_image_size(images: pa.Table) -> int:
-    import numpy as np
-
+def _training_rows(images: pa.Table) -> pa.Table:
     used = images.filter(_mask(images, "train"))
     if used.num_rows == 0:
         raise InputError("No usable training image is in the table of images: the account says why.")
+    return used
+
+
+def _default_image_size(images: pa.Table) -> int:
+    import numpy as np
+
+    used = _training_rows(images)
     short = float(np.median(np.minimum(used["width"].to_numpy(), used["height"].to_numpy())))
     return 224 if short >= 224 else max(32, int(short) // 32 * 32)
 
@@ -532,15 +541,11 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
     return small_stem_suits(model, image_size)
 
 
-def _default_rate(optimizer: str, pretrained: bool, batch_size: int) -> float:
-    """Return the highest learning rate: by the root of the batch, with SGD from scratch in proportion to it."""
-    share = max(0, batch_size) / 256
-    if pretrained:
-        # Batch norms that stand still do not hold back what a rate in proportion to a large batch would do.
-        rate = {"sgd": 0.005, "adamw": 0.0003}[optimizer] * math.sqrt(share)
-    else:
-        rate = 0.1 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
-    return float(f"{rate:.4g}")
+def _default_optimizer(model: str, pretrained: bool) -> Literal["sgd", "adamw"]:
+    """Return SGD for what convolutional networks are, and AdamW for what it cannot train from scratch."""
+    from curriculumnet.networks.create import normalises_by_batches
+
+    return "sgd" if pretrained or normalises_by_batches(model) else "adamw"
 
 
 def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:
