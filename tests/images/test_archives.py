@@ -5,10 +5,13 @@ import tarfile
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Folder, may_be_image, open_bytes, split_root
+from curriculumnet.images.archives import GONE, Folder, Index, Stamp, may_be_image, open_bytes, split_root
 
 FILES = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "top.txt": b"", "z é/3": b"three"}
 
@@ -181,17 +184,32 @@ def test_links_are_followed_and_circles_are_not(tmp_path: Path, folder: Path) ->
             open_bytes(str(folder)).read(name)
 
 
-def test_the_fingerprint_changes_with_the_files_and_only_then(root: str) -> None:
+def test_stamps_or_the_version_change_with_the_files_and_only_then(root: str) -> None:
     files = open_bytes(root)
     names = files.names()
-    assert files.fingerprint(names) == open_bytes(root).fingerprint(names)
-    assert files.fingerprint(names) != files.fingerprint(names[1:])
-    assert files.fingerprint([*names, "gone"]) != files.fingerprint(names)
+
+    def told() -> tuple[str, list[Stamp]]:
+        now = open_bytes(root)
+        return now.version(), [now.stamp(name) for name in names]
+
+    before = told()
+    assert before == told()
+    assert [stamp.size for stamp in before[1]] == [len(files.read(name)) for name in names]
+    assert files.stamp("gone") == Stamp(GONE, GONE)
     path = split_root(root)[0]
-    touched = path / "a/1.jpg" if path.is_dir() else path
-    before = files.fingerprint(names)
-    os.utime(touched, ns=(1, 1))
-    assert open_bytes(root).fingerprint(names) != before
+    os.utime(path / "a/1.jpg" if path.is_dir() else path, ns=(1, 1))
+    assert told() != before
+
+
+@given(st.lists(st.sampled_from(["a", "a/b", "a-b", "b", "ü", "\udce9", "a/b/c", ""]), max_size=12))
+def test_an_index_finds_the_last_member_of_a_name(names: list[str]) -> None:
+    members = {name: (place, 10 * place) for place, name in enumerate(names)}
+    encoded = pa.array([name.encode("utf-8", "surrogateescape") for name in names], pa.binary())
+    index = Index(encoded, range(len(names)), range(0, 10 * len(names), 10), [])
+    assert len(index) == len(members)
+    for name in ("a", "a/b", "a-b", "b", "ü", "\udce9", "a/b/c", "", "c", "a/"):
+        assert index.find(name) == members.get(name)
+        assert set(index.below(name)) == {each[len(name) :] for each in members if each.startswith(name)}
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.php", "a.5", "a.html", "a.b.JPEG", "x y/ü.webp", "a.txt.png"])

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -289,10 +289,14 @@ def test_a_tar_that_shrinks_while_it_is_read_gives_rows(tmp_path: Path) -> None:
     HOSTILE.write_tar(tmp_path / "crawl.tar", pictures)
     files = open_bytes(str(tmp_path / "crawl.tar"))
     os.truncate(tmp_path / "crawl.tar", 3000)
-    found = scan(files, list(pictures), min_side=16, workers=1, advance=lambda n: None)
+    found = in_order(scan(files, list(pictures), min_side=16, workers=1))
     assert [each.state for each in found].count("used") >= 1
     assert found[-1].state == "broken"
     assert "cannot be read" in found[-1].reason
+
+
+def in_order(parts: Iterable[tuple[int, list[Found]]]) -> list[Found]:
+    return [each for _, part in sorted(parts) for each in part]
 
 
 # -- decoders that misbehave ------------------------------------------------------------------------------------------
@@ -337,9 +341,8 @@ def behaviours(tmp_path: Path, what: list[str]) -> tuple[Folder, list[str]]:
 
 def looked(tmp_path: Path, what: list[str], workers: int) -> list[tuple[str, str]]:
     files, names = behaviours(tmp_path, what)
-    advanced: list[int] = []
-    found = scan(files, names, min_side=16, workers=workers, advance=advanced.append, look=misbehave, limits=LIMITS)
-    assert sum(advanced) == len(names)
+    found = in_order(scan(files, names, min_side=16, workers=workers, look=misbehave, limits=LIMITS))
+    assert len(found) == len(names)
     assert not multiprocessing.active_children()
     # Each result is that of its own file.
     assert all(each.bytes == len(did) for each, did in zip(found, what, strict=True) if each.state == "used")
@@ -382,16 +385,15 @@ def test_a_leak_is_mended_and_nothing_blamed(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_from_outside_costs_no_file(tmp_path: Path) -> None:
     files, names = behaviours(tmp_path, ["fine"] * 400)
     killed: list[int] = []
-
-    def kill(done: int) -> None:
+    found: list[Found] = []
+    for _, part in scan(files, names, min_side=16, workers=2, look=misbehave):
+        found += part
         alive = {child.pid for child in multiprocessing.active_children()}.difference(killed)
         if alive and len(killed) < 3:
             killed.append(alive.pop() or 0)
             os.kill(killed[-1], signal.SIGKILL)
-
-    found = scan(files, names, min_side=16, workers=2, advance=kill, look=misbehave)
     assert len(killed) == 3
-    assert {each[:2] for each in found} == {("used", "")}
+    assert [each[:2] for each in found] == [("used", "")] * len(names)
 
 
 def test_an_error_of_ours_is_raised_with_its_place(tmp_path: Path) -> None:
@@ -426,8 +428,7 @@ def test_a_few_files_are_looked_at_in_one_worker_unless_told_otherwise(tmp_path:
         return Found("used", str(os.getpid()))
 
     pids = [
-        {each.reason for each in scan(files, names, min_side=1, workers=n, advance=lambda n: None, look=where)}
-        for n in (None, 0)
+        {each.reason for each in in_order(scan(files, names, min_side=1, workers=n, look=where))} for n in (None, 0)
     ]
     assert len(pids[0]) == 1
     assert pids[1] == {str(os.getpid())} != pids[0]
@@ -455,8 +456,8 @@ def begin(how, folder):
     multiprocessing.set_start_method(how)
     files = open_bytes(folder)
     limits = Limits(seconds=2)
-    found = scan(files, files.names(), min_side=16, workers=2, advance=lambda n: None, look=look, limits=limits)
-    print([each.reason for each in found], flush=True)
+    parts = sorted(scan(files, files.names(), min_side=16, workers=2, look=look, limits=limits))
+    print([each.reason for _, part in parts for each in part], flush=True)
 """
 GUARDED = SPAWNED + "\nif __name__ == '__main__':\n    begin(*sys.argv[1:])\n"
 UNGUARDED = SPAWNED + "\nbegin(*sys.argv[1:])\n"

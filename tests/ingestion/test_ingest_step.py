@@ -524,10 +524,10 @@ def test_a_full_disk_leaves_what_was_there(
     first = ingest(crawl)
     before = snapshot(first.work)
 
-    def full(self: WorkFolder, name: str, table: object) -> Path:
+    def full(self: WorkFolder, name: str, parts: object) -> Path:
         raise MachineError("The disk is full")
 
-    monkeypatch.setattr(WorkFolder, "write_table", full)
+    monkeypatch.setattr(WorkFolder, "write_parts", full)
     with pytest.raises(MachineError, match="The disk is full"):
         ingest(crawl, seed=5)
     monkeypatch.undo()

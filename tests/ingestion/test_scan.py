@@ -11,6 +11,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -140,20 +141,17 @@ def test_any_number_of_workers_finds_the_same_in_the_same_order(
     some: tuple[Folder, list[str], list[Found]], workers: int
 ) -> None:
     files, names, expected = some
-    advanced: list[int] = []
-    assert scan(files, names, min_side=16, workers=workers, advance=advanced.append) == expected
-    assert sum(advanced) == len(names)
+    parts = sorted(scan(files, names, min_side=16, workers=workers))
+    assert [place for place, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
+    assert [each for _, part in parts for each in part] == expected
     assert not multiprocessing.active_children()
 
 
 def test_an_interruption_ends_the_workers_at_once(some: tuple[Folder, list[str], list[Found]]) -> None:
     files, names, _ = some
-
-    def interrupt(done: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scan(files, names * 20, min_side=16, workers=2, advance=interrupt)
+    with closing(scan(files, names * 20, min_side=16, workers=2)) as parts:
+        next(parts)
+        assert multiprocessing.active_children()
     assert not multiprocessing.active_children()
 
 
@@ -194,9 +192,11 @@ if __name__ == "__main__":
     files = open_bytes(sys.argv[1])
     names = files.names() * int(sys.argv[2])
     print(len(names), flush=True)
-    found = scan(files, names, min_side=16, workers=2, advance=lambda n: print(n, flush=True))
-    print(sorted(set(each.state for each in found)))
-    assert found == scan(files, names, min_side=16, workers=0, advance=lambda n: None)
+    spawned, here = (
+        [each for _, part in sorted(scan(files, names, min_side=16, workers=n)) for each in part] for n in (2, 0)
+    )
+    print(sorted(set(each.state for each in spawned)))
+    assert spawned == here
 """
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from curriculumnet.ingestion.splits import LEAST, hold_out
 
 
-def digests(pictures: list[int]) -> NDArray[np.bytes_]:
-    return np.array([hashlib.blake2b(str(p).encode(), digest_size=16).hexdigest() for p in pictures], dtype="S32")
+def digests(pictures: list[int]) -> NDArray[np.uint8]:
+    whole = b"".join(hashlib.blake2b(str(p).encode(), digest_size=16).digest() for p in pictures)
+    return np.frombuffer(whole, dtype=np.uint8).reshape(-1, 16)
 
 
 def codes(values: list[int]) -> NDArray[np.int64]:

@@ -1,14 +1,51 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from curriculumnet.ingestion.findings import STATES, Findings
 from curriculumnet.ingestion.scan import Found
-from curriculumnet.ingestion.states import judge
+from curriculumnet.ingestion.states import KEYS, judge
 
 
-def found(picture: str, digest: str = "") -> Found:
-    return Found("used", "", 20, 20, "PNG", 100, digest or f"bytes of {picture}", picture.rjust(32, "0"))
+def found(picture: str, data: str = "") -> Found:
+    digest = (data or f"bytes of {picture}").encode().hex().ljust(32, "0")
+    return Found("used", "", 20, 20, "PNG", 100, digest, picture.encode().hex().rjust(32, "0"))
 
 
-BROKEN = Found("broken", "empty file", bytes=0, digest="0")
+BROKEN = Found("broken", "empty file", bytes=0, digest="0" * 32)
+
+
+@dataclass
+class Judged:
+    states: list[str]
+    reasons: list[str]
+    copy_of: list[int]
+    label_conflict: list[bool]
+    near_group: list[int]
+
+
+def judged(rows: list[tuple[str, str, Found]], exclude: Collection[str] = (), min_images: int = 1) -> Judged:
+    sources, labels, each = zip(*rows, strict=True)
+    findings = Findings(len(rows))
+    findings.put(np.arange(len(rows)), each)
+    known = sorted(set(labels))
+    states = judge(
+        np.array([KEYS.index(source) for source in sources], dtype=np.int8),
+        np.array([known.index(label) for label in labels]),
+        findings,
+        exclude={known.index(label) for label in exclude},
+        min_images=min_images,
+    )
+    return Judged(
+        [STATES[code] for code in states.state],
+        [findings.reasons.known[code] for code in states.reason],
+        states.copy_of.tolist(),
+        states.label_conflict.tolist(),
+        states.near_group.tolist(),
+    )
 
 
 def test_copies_conflicts_and_leaks_are_told_apart() -> None:
@@ -27,8 +64,8 @@ def test_copies_conflicts_and_leaks_are_told_apart() -> None:
         ("test", "dog", found("b")),  # 11 a copy within the test pictures
         ("test", "cat", found("b")),  # 12
     ]
-    states = judge(*(list(column) for column in zip(*rows, strict=True)))
-    assert list(zip(states.states, states.copy_of.tolist(), states.reasons, strict=True)) == [
+    states = judged(rows)
+    assert list(zip(states.states, states.copy_of, states.reasons, strict=True)) == [
         ("used", -1, ""),
         ("copy", 0, "same bytes as an earlier image of its category"),
         ("copy", 0, "same pixels as an earlier image of its category"),
@@ -59,8 +96,7 @@ def test_categories_are_left_out_by_name_and_by_size_in_every_source() -> None:
         ("test", "dog", found("g")),
         ("test", "cat", found("h")),
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    states = judge(*columns, exclude=["dog"], min_images=2)
+    states = judged(rows, exclude=["dog"], min_images=2)
     assert states.states == [
         *("used", "used", "excluded", "excluded", "excluded", "copy", "broken", "excluded", "excluded", "used")
     ]
@@ -69,7 +105,7 @@ def test_categories_are_left_out_by_name_and_by_size_in_every_source() -> None:
 
 
 def test_nothing_readable_is_no_error_here() -> None:
-    states = judge(["crawl", "test"], ["cat", "cat"], [BROKEN, Found("missing", "not there")])
+    states = judged([("crawl", "cat", BROKEN), ("test", "cat", Found("missing", "not there"))])
     assert states.states == ["broken", "missing"]
 
 
@@ -91,10 +127,9 @@ def test_near_copies_form_groups() -> None:
         ("test", "dog", near(far ^ 1, "i")),  # 8
         ("test", "dog", near(far ^ 3, "j")),  # 9 near 8
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    states = judge(*columns, exclude=["fox"])
+    states = judged(rows, exclude=["fox"])
     assert states.states == ["used"] * 7 + ["excluded", "used", "used"]
-    assert states.near_group.tolist() == [1, 1, 1, 3, -1, -1, -1, -1, 3, 3]
+    assert states.near_group == [1, 1, 1, 3, -1, -1, -1, -1, 3, 3]
 
 
 def test_a_group_of_which_one_is_left_is_none() -> None:
@@ -103,6 +138,5 @@ def test_a_group_of_which_one_is_left_is_none() -> None:
         ("crawl", "fox", near(6, "b", side=40)),
         ("crawl", "cat", near(0xFFFF << 40, "c")),
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    assert judge(*columns).near_group.tolist() == [1, 1, -1]
-    assert judge(*columns, exclude=["fox"]).near_group.tolist() == [-1, -1, -1]
+    assert judged(rows).near_group == [1, 1, -1]
+    assert judged(rows, exclude=["fox"]).near_group == [-1, -1, -1]

@@ -6,20 +6,24 @@ open, so what is opened can be sent to other processes and used by threads.
 
 from __future__ import annotations
 
+import bisect
 import errno
-import hashlib
 import os
 import posixpath
 import re
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from curriculumnet.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -35,6 +39,9 @@ _COMPRESSED = {
 _BLOCK = 512
 """The size of a block of a tar, in bytes."""
 
+_AT_ONCE = 65_536
+"""Names of members that are Python's before they are put away."""
+
 
 # fmt: off
 _NO_IMAGE_ENDINGS = frozenset((
@@ -46,6 +53,19 @@ _NO_IMAGE_ENDINGS = frozenset((
 # fmt: on
 """Endings of names that are passed over. All other files are looked into, web pages too: crawlers save pictures under
 names such as ``.php`` or ``.aspx``, and pages under ``.jpg``."""
+
+
+class Stamp(NamedTuple):
+    """By what a file is known again without reading it: its size in bytes, and when it was changed, in ns since 1970.
+
+    Both are `GONE` when there is no such file, the time `UNTOLD` where nothing tells.
+    """
+
+    size: int
+    modified: int
+
+
+GONE, UNTOLD = -1, -2
 
 
 class Bytes(Protocol):
@@ -72,12 +92,12 @@ class Bytes(Protocol):
         """Return a file's size in bytes; OSError when it is gone."""
         ...
 
-    def modified(self, name: str) -> int | None:
-        """Return when a file was changed, in ns since 1970; None where nothing tells; OSError when it is gone."""
+    def stamp(self, name: str) -> Stamp:
+        """Return a file's size, and when it was changed."""
         ...
 
-    def fingerprint(self, names: Iterable[str]) -> str:
-        """Return a digest of the files' names, sizes and times, which changes when they do; no file is read."""
+    def version(self) -> str:
+        """Return a text that changes when files may have changed whose stamps have not; empty where there is none."""
         ...
 
 
@@ -168,21 +188,17 @@ class Folder:
         """Return a file's size in bytes; OSError when it is gone."""
         return self._stat(name).st_size
 
-    def modified(self, name: str) -> int | None:
-        """Return when a file was changed, in ns since 1970; OSError when it is gone."""
-        return self._stat(name).st_mtime_ns
+    def stamp(self, name: str) -> Stamp:
+        """Return a file's size, and when it was changed."""
+        try:
+            found = self._stat(name)
+        except OSError:
+            return Stamp(GONE, GONE)
+        return Stamp(found.st_size, found.st_mtime_ns)
 
-    def fingerprint(self, names: Iterable[str]) -> str:
-        """Return a digest of the files' names, sizes and times, which changes when they do; no file is read."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name in names:
-            try:
-                found = self._stat(name)
-                line = f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n"
-            except OSError:
-                line = f"{name}\0gone\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+    def version(self) -> str:
+        """Return nothing: the files' stamps tell."""
+        return ""
 
     def _stat(self, name: str) -> os.stat_result:
         try:
@@ -220,25 +236,70 @@ class Folder:
             ) from error
 
 
-@dataclass(frozen=True)
 class Index:
-    """Where a tar's members lie.
+    """Where a tar's members lie, in arrays: for a million members a dictionary would take 300 MB.
 
-    Attributes
+    Of members of one name the last counts, as when unpacking.
+
+    Parameters
     ----------
-    members : dict of str to (int, int)
-        By name: the place of the first byte, and the size. Of members of one name the last counts, as when unpacking.
+    names : pyarrow.BinaryArray
+        In the order of the tar, as UTF-8; other bytes stay as they are.
+    places, sizes : array of int64
+        Of each: the place of its first byte, and the bytes it has.
     strangers : list of str
         Members that are no regular files, or whose names lead outside.
     """
 
-    members: dict[str, tuple[int, int]]
-    strangers: list[str]
+    def __init__(self, names: pa.BinaryArray, places: Sequence[int], sizes: Sequence[int], strangers: list[str]):
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        order = pc.array_sort_indices(names)
+        names = names.take(order)
+        last = np.ones(len(names), dtype=np.bool_)
+        # Equal names keep their order when sorted.
+        last[:-1] = pc.not_equal(names[:-1], names[1:]).to_numpy(zero_copy_only=False)
+        kept = order.to_numpy()[last]
+        self._names = names.filter(pa.array(last))
+        self._places, self._sizes = (np.array(column, dtype=np.int64)[kept] for column in (places, sizes))
+        self.strangers = strangers
+
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return len(self._names)
+
+    def find(self, name: str) -> tuple[int, int] | None:
+        """Return the place and the size of a member; None when there is none of that name."""
+        found = self._before(_as_bytes(name))
+        if found == len(self) or self._names[found].as_py() != _as_bytes(name):
+            return None
+        return int(self._places[found]), int(self._sizes[found])
+
+    def below(self, prefix: str) -> Iterator[str]:
+        """Give the names that begin with `prefix`, without it."""
+        start = _as_bytes(prefix)
+        for place in range(self._before(start), len(self)):
+            name = self._names[place].as_py()
+            if not name.startswith(start):
+                return
+            yield name[len(start) :].decode("utf-8", "surrogateescape")
+
+    def _before(self, name: bytes) -> int:
+        """Return how many names come before one."""
+        return bisect.bisect_left(range(len(self)), name, key=lambda place: self._names[place].as_py())
+
+
+def _as_bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=2)
 def _index(path: Path, size: int, mtime_ns: int) -> Index:
     """Read where the members of a tar lie; once for a crawl and a test that lie in the same one."""
+    import pyarrow as pa
+
     del mtime_ns
     kind = compression(path)
     if kind is not None:
@@ -247,7 +308,9 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
             f"{path} is compressed ({kind}), and pictures in it cannot be read in place: {how} first, then give the "
             f"{'tar' if kind == 'gzip' else 'folder'}."
         )
-    members: dict[str, tuple[int, int]] = {}
+    parts: list[pa.Array] = []
+    names: list[bytes] = []
+    places, sizes = array("q"), array("q")
     strangers = []
     try:
         with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
@@ -259,18 +322,23 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
                 name = posixpath.normpath(member.name)
                 if not member.isreg() or member.issparse() or f"{name}/".startswith(("/", "../")) or "\0" in name:
                     strangers.append(member.name)
-                else:
-                    members[name] = (member.offset_data, member.size)
+                    continue
+                names.append(_as_bytes(name))
+                places.append(member.offset_data)
+                sizes.append(member.size)
+                if len(names) == _AT_ONCE:
+                    parts.append(pa.array(names, pa.binary()))
+                    names.clear()
             cut = 0 < size - tar.offset < _BLOCK
     except tarfile.TarError as error:
         raise SourceError(
-            f"{path} is no tar, or is damaged after {len(members):,} files ({error}): make or fetch it anew."
+            f"{path} is no tar, or is damaged after {len(places):,} files ({error}): make or fetch it anew."
         ) from error
     except PermissionError as error:
         raise SourceError(f"{path} may not be read ({error.strerror}): allow it.") from error
     if cut:
-        raise SourceError(f"{path} is cut off after {len(members):,} files: make or fetch it anew.")
-    return Index(members, strangers)
+        raise SourceError(f"{path} is cut off after {len(places):,} files: make or fetch it anew.")
+    return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, strangers)
 
 
 @dataclass(frozen=True)
@@ -300,15 +368,14 @@ class Tar:
             There is none.
         """
         found = Tar(self.path, inner, self.index)
-        if inner and not any(name.startswith(found.prefix) for name in self.index.members):
-            tops = sorted({name.split("/", 1)[0] for name in self.index.members})
+        if inner and next(self.index.below(found.prefix), None) is None:
+            tops = sorted({name.split("/", 1)[0] for name in self.index.below("")})
             raise SourceError(f"{self.path} has no folder {inner!r}; at its top are {_few(tops)}.")
         return found
 
     def names(self) -> list[str]:
         """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""
-        prefix = self.prefix
-        return sorted(name[len(prefix) :] for name in self.index.members if name.startswith(prefix))
+        return sorted(self.index.below(self.prefix))
 
     def contents(self) -> tuple[list[str], list[str]]:
         """Return the names of all regular files, and of members that are none, or lead outside."""
@@ -329,26 +396,21 @@ class Tar:
         """Return a file's size in bytes; OSError when it is gone."""
         return self._place(name)[1]
 
-    def modified(self, name: str) -> int | None:
-        """Return None: a tar that has changed is read anew."""
-        del name
-        return None
+    def stamp(self, name: str) -> Stamp:
+        """Return a file's size; a tar that has changed is read anew."""
+        try:
+            return Stamp(self.size(name), UNTOLD)
+        except OSError:
+            return Stamp(GONE, GONE)
 
-    def fingerprint(self, names: Iterable[str]) -> str:
-        """Return a digest of the tar's time and of the files' names, places and sizes; no file is read."""
+    def version(self) -> str:
+        """Return the tar's size and time."""
         found = self.path.stat()
-        digest = hashlib.blake2b(f"{found.st_size} {found.st_mtime_ns}\n".encode(), digest_size=16)
-        for name in names:
-            try:
-                line = f"{name}\0{self._place(name)}\n"
-            except OSError:
-                line = f"{name}\0gone\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        return f"{found.st_size} {found.st_mtime_ns}"
 
     def _place(self, name: str) -> tuple[int, int]:
         full = self.prefix + name
-        found = self.index.members.get(full) or self.index.members.get(posixpath.normpath(full))
+        found = self.index.find(full) or self.index.find(posixpath.normpath(full))
         if found is None:
             raise FileNotFoundError(errno.ENOENT, f"not in {self.path}", name)
         return found

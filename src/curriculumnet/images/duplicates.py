@@ -27,6 +27,10 @@ with each bit, and with the square of the number of pictures: of a million pictu
 expected. There they need another look, at the features for example.
 """
 
+NEAR_COSINE = 0.9
+"""From which cosine of their features on two near pictures are taken for copies."""
+_CONFIRMED_AT_ONCE = 4096
+
 _DIGEST_BYTES = 16
 
 _SAMPLES = 96
@@ -200,14 +204,49 @@ def near_pairs(hashes: NDArray[np.uint64], radius: int, *, mirrored: bool = Fals
     if not 0 <= radius < 64:
         raise ValueError(f"radius is {radius}: it must be at least 0 and below 64")
     kept = np.flatnonzero(same_hashes(hashes) == np.arange(len(hashes)))
-    columns = _columns(hashes)[kept]
-    row, column = np.nonzero(columns)
+    columns = _columns(hashes)
+    flat = (columns if len(kept) == len(columns) else columns[kept]).ravel()
+    there = np.flatnonzero(flat)
+    row = (there // columns.shape[1]).astype(np.int32 if len(kept) < 2**31 else np.int64)
+    flat = flat[there]
+    # Memory decides how many pictures can be compared.
+    del there
     mirror = _MIRROR if mirrored else np.uint64(0)
     search = _all_against_all if len(row) <= _BRUTE else _by_parts
     # One number per pair sorts ten times as fast as two.
-    codes = [_codes(row[found], len(kept)) for found in search(columns[row, column], radius, mirror)]
+    codes = [_codes(row[found].astype(np.int64), len(kept)) for found in search(flat, radius, mirror)]
     code = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes]))
     return kept[np.stack(np.divmod(code, max(len(kept), 1)), axis=1)]
+
+
+def confirmed(pairs: NDArray[np.int64], features: NDArray[Any], least: float = NEAR_COSINE) -> NDArray[np.bool_]:
+    """Say of each pair of rows whether their features point nearly the same way.
+
+    Hashes see where a picture is light and dark, features what it shows; of pairs that are near by chance few agree in
+    both.
+
+    Parameters
+    ----------
+    pairs : ndarray of int64, shape (m, 2)
+        Row numbers.
+    features : ndarray of numbers, shape (n, d)
+        May be memory-mapped: only the rows in pairs are read. Without them, where a row has NaN, the hashes are
+        believed.
+    least : float
+        The cosine from which a pair is confirmed.
+
+    Returns
+    -------
+    ndarray of bool, shape (m,)
+    """
+    found = np.empty(len(pairs), dtype=np.bool_)
+    for start in range(0, len(pairs), _CONFIRMED_AT_ONCE):
+        part = pairs[start : start + _CONFIRMED_AT_ONCE]
+        first, second = (np.asarray(features[part[:, side]], dtype=np.float32) for side in (0, 1))
+        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        product = np.einsum("ij,ij->i", first, second)
+        found[start : start + len(part)] = ~(product < least * lengths)
+    return found
 
 
 def near_groups(
@@ -277,6 +316,26 @@ def first_of_each(*keys: NDArray[np.int64]) -> NDArray[np.int64]:
     [0, 1, 0, 3]
     """
     return _firsts(_joined(keys))
+
+
+def same_pictures(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return a number for each picture, from 0 on, that is equal where their digests are.
+
+    Parameters
+    ----------
+    digests : ndarray of uint8, shape (n, 16)
+        Contiguous.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    low, high = digests.view(np.uint64).T
+    order = np.lexsort((high, low))
+    new = (np.diff(low[order], prepend=low[order][:1]) != 0) | (np.diff(high[order], prepend=high[order][:1]) != 0)
+    number = np.empty(len(digests), dtype=np.int64)
+    number[order] = np.cumsum(new)
+    return number
 
 
 def first_match(picture: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -395,7 +454,7 @@ def _by_parts(hashes: NDArray[np.uint64], radius: int, mirror: np.uint64) -> Ite
     # A bucket for 16 to 32 hashes where the parts have the bits for it: with one for each, of 20 million, sorting takes
     # twice as long, because more places are written to than the processor's cache holds; comparing so many is nothing.
     bits = max(1, min(int(log2(len(hashes))) - 4, 64 * chosen // parts + 1))
-    place = np.empty(len(hashes), dtype=np.int64)
+    place = np.empty(len(hashes), dtype=np.int32 if len(hashes) < 2**31 else np.int64)
     ordered = np.empty_like(hashes)
     found = np.empty((1 << 16, 2), dtype=np.int64)
     into_buckets, within_buckets = _compiled()

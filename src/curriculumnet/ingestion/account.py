@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curriculumnet.images.decode import kind_of_reason
 from curriculumnet.work.tables import QUALITY
@@ -13,14 +16,28 @@ _EXAMPLES = 50
 """How many files that cannot be used are named."""
 
 
-def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) -> dict[str, Any]:
+class Kind(NamedTuple):
+    """By what files are counted: columns of the table of images."""
+
+    source: str
+    label: str
+    split: str
+    state: str
+    reason: str
+    format: str | None
+
+
+COLUMNS = (*Kind._fields, "file_name", "label_conflict", "near_group", *QUALITY)
+"""What `account` reads of the table of images."""
+
+
+def account(parts: Iterable[pa.Table], not_images: Mapping[str, int]) -> dict[str, Any]:
     """Count what became of the files.
 
     Parameters
     ----------
-    images : mapping of str to sequence
-        Columns of the table of images: `source`, `file_name`, `label`, `split`, `state`, `reason`, `format`,
-        `label_conflict`, `near_group`, and the scores of `work.tables.QUALITY`.
+    parts : iterable of pyarrow.Table
+        `COLUMNS` of the table of images, some rows at a time.
     not_images : mapping of str to int
         Per source, the files that were passed over because of their names.
 
@@ -34,72 +51,109 @@ def account(images: Mapping[str, Sequence[Any]], not_images: Mapping[str, int]) 
         each source in `sources`, and up to 50 `examples` of files that are missing, broken or refused. The counts of
         `states` add up to `seen`.
     """
-    sources, states, labels = images["source"], images["state"], images["label"]
-    used = [row for row, state in enumerate(states) if state == "used"]
-    crawled = {label for source, label in zip(sources, labels, strict=True) if source == "crawl" and label}
-    kept = sorted({labels[row] for row in used if sources[row] == "crawl"})
-    training = Counter(labels[row] for row in used if images["split"][row] == "train")
-    splits = Counter(images["split"][row] for row in used)
-    given = {images["near_group"][row] for row in used if images["split"][row] != "train"} - {None}
-    unused = [row for row, state in enumerate(states) if state in ("missing", "broken", "refused")]
-    named = ("source", "file_name", "state", "reason")
+    kinds: Counter[Kind] = Counter()
+    low = dict.fromkeys(QUALITY, 0)
+    conflicts = 0
+    grouped: dict[str, Counter[int]] = {}
+    examples: list[dict[str, Any]] = []
+    for part in parts:
+        counted = part.group_by(list(Kind._fields), use_threads=False).aggregate([([], "count_all")])
+        for *kind, n in zip(*(column.to_pylist() for column in counted.itercolumns()), strict=True):
+            kinds[Kind(*kind)] += n
+        used = part.filter(pc.equal(part["state"], "used"))
+        conflicts += _number(used["label_conflict"])
+        for name, (least, _) in QUALITY.items():
+            low[name] += _number(pc.less(used[name], least))
+        near = used.filter(pc.is_valid(used["near_group"]))
+        for split, group in zip(near["split"].to_pylist(), near["near_group"].to_pylist(), strict=True):
+            grouped.setdefault(split, Counter())[group] += 1
+        unused = part.filter(pc.is_in(part["state"], pa.array(["missing", "broken", "refused"])))
+        named = unused.select(["source", "file_name", "state", "reason"])
+        examples += named.slice(0, _EXAMPLES - len(examples)).to_pylist()
+    given = {group for split, groups in grouped.items() if split != "train" for group in groups}
+    training = _by(kinds, "label", lambda kind: kind.state == "used" and kind.split == "train")
+    kept = sorted(_by(kinds, "label", lambda kind: kind.state == "used" and kind.source == "crawl"))
+    crawled = _by(kinds, "label", lambda kind: kind.source == "crawl" and kind.label != "")
+    splits = _by(kinds, "split", lambda kind: kind.state == "used")
     return {
-        **_count(images, range(len(states))),
+        **_count(kinds),
         "not_images": sum(not_images.values()),
-        "label_conflicts": sum(bool(images["label_conflict"][row]) for row in used),
-        "near_copies": sum(images["near_group"][row] is not None for row in used),
-        "near_groups": len({images["near_group"][row] for row in used} - {None}),
-        "near_given": sum(images["near_group"][row] in given for row in used if images["split"][row] == "train"),
-        "quality": {
-            name: sum(images[name][row] is not None and images[name][row] < least for row in used)
-            for name, (least, _) in QUALITY.items()
-        },
-        "used": {split: splits.get(split, 0) for split in ("train", "val", "test")},
+        "label_conflicts": conflicts,
+        "near_copies": sum(groups.total() for groups in grouped.values()),
+        "near_groups": len({group for groups in grouped.values() for group in groups}),
+        "near_given": sum(n for group, n in grouped.get("train", Counter()).items() if group in given),
+        "quality": low,
+        "used": {split: splits[split] for split in ("train", "val", "test")},
         "categories": {label: training[label] for label in kept},
-        "excluded_categories": sorted(crawled - set(kept)),
+        "excluded_categories": sorted(crawled.keys() - set(kept)),
         "sources": {
-            key: _count(images, [row for row, source in enumerate(sources) if source == key])
+            key: _count(Counter({kind: n for kind, n in kinds.items() if kind.source == key}))
             | {"not_images": not_images.get(key, 0)}
-            for key in dict.fromkeys([*not_images, *sources])
+            for key in dict.fromkeys([*not_images, *_by(kinds, "source")])
         },
-        "examples": [{name: images[name][row] for name in named} for row in unused[:_EXAMPLES]],
+        "examples": examples,
     }
 
 
-def changes(before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]) -> list[str]:
+CHANGED = ("source", "file_name", "label", "digest")
+"""What `changes` reads of the table of images."""
+
+
+def changes(before: pa.Table, now: pa.Table) -> list[str]:
     """Say what has changed between two readings of the sources, a sentence per source.
 
     Parameters
     ----------
-    before, now : sequence of mapping
-        The rows of the table of images: `source`, `file_name`, `label`, `digest`.
+    before, now : pyarrow.Table
+        `CHANGED` of the table of images.
     """
     lines = []
-    for key in dict.fromkeys(row["source"] for row in (*now, *before)):
-        old, new = (
-            {(row["file_name"], row["label"]): row["digest"] for row in rows if row["source"] == key}
-            for rows in (before, now)
-        )
+    for key in pc.unique(pa.chunked_array([*now["source"].chunks, *before["source"].chunks])).to_pylist():
+        old, new = (table.filter(pc.equal(table["source"], key)) for table in (before, now))
+        old_names, new_names = (_named(table) for table in (old, new))
+        place = pc.index_in(new_names, value_set=old_names)
+        there = new.filter(pc.is_valid(place))
+        digests = (there["digest"], old["digest"].take(place.drop_null()))
+        same = _number(pc.equal(*(digest.fill_null("") for digest in digests)))
         counts = {
-            "added": len(new.keys() - old.keys()),
-            "removed": len(old.keys() - new.keys()),
-            "changed": sum(old[name] != new[name] for name in old.keys() & new.keys()),
+            "added": new.num_rows - there.num_rows,
+            "removed": _number(pc.invert(pc.is_in(old_names, value_set=new_names))),
+            "changed": there.num_rows - same,
         }
-        if not old:
-            lines.append(f"The source {key!r} is new: {len(new):,} files.")
+        if not old.num_rows:
+            lines.append(f"The source {key!r} is new: {new.num_rows:,} files.")
         elif any(counts.values()):
             what = ", ".join(f"{n:,} {verb}" for verb, n in counts.items() if n)
             lines.append(f"The files of the source {key!r} have changed since they were ingested: {what}.")
     return lines
 
 
-def _count(images: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str, Any]:
-    states = Counter(images["state"][row] for row in rows)
-    reasons = Counter(kind_of_reason(images["reason"][row]) for row in rows if images["reason"][row])
-    formats = Counter(images["format"][row] for row in rows if images["format"][row])
+def _named(images: pa.Table) -> pa.Array:
+    """Return each file's name and label as one text."""
+    return pc.binary_join_element_wise(images["file_name"], images["label"], "\0").combine_chunks()
+
+
+def _count(kinds: Counter[Kind]) -> dict[str, Any]:
+    reasons: Counter[str] = Counter()
+    for kind, n in kinds.items():
+        if kind.reason:
+            reasons[kind_of_reason(kind.reason)] += n
     return {
-        "seen": len(rows),
-        "states": dict(states.most_common()),
+        "seen": kinds.total(),
+        "states": dict(_by(kinds, "state").most_common()),
         "reasons": dict(reasons.most_common()),
-        "formats": dict(formats.most_common()),
+        "formats": dict(_by(kinds, "format", lambda kind: kind.format is not None).most_common()),
     }
+
+
+def _by(kinds: Counter[Kind], name: str, which: Callable[[Kind], bool] | None = None) -> Counter[str]:
+    """Return how many files there are of each value of a column, among some kinds or all."""
+    counts: Counter[str] = Counter()
+    for kind, n in kinds.items():
+        if which is None or which(kind):
+            counts[getattr(kind, name)] += n
+    return counts
+
+
+def _number(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)

@@ -4,51 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curriculumnet.errors import SourceError, UnknownNameError, UsageError
 from curriculumnet.ingestion.sources.folders import IN_NO_CATEGORY
 from curriculumnet.ingestion.sources.kinds import Source
 from curriculumnet.ingestion.sources.tables import TABLE_ENDINGS
+from curriculumnet.ingestion.states import KEYS
 
-KEYS = ("crawl", "val", "test")
-"""The sources in the order of their rows."""
-
-_KEY_OF_SPLIT = {None: None, "train": "crawl", "val": "val", "test": "test"}
+_OF_SPLIT = {"train": "crawl", "val": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Rows:
-    """All files, first the crawl's, then those given for validation and test.
+    """All n files, first the crawl's, then those given for validation and test.
 
     Attributes
     ----------
     given : dict of str to Source
         The sources as they were given.
-    keys : list of str, length n
-        ``crawl``, ``val`` or ``test``. A crawl that tells splits itself is the source of all that it tells.
-    origins : list of str, length n
-        The given source that each row is from.
-    places : list of int, length n
+    source : ndarray of int8, shape (n,)
+        Codes of `ingestion.states.KEYS`. A crawl that tells splits itself is the source of all that it tells.
+    origin : ndarray of int8, shape (n,)
+        The given source that each row is from, by its number.
+    place : ndarray of int64, shape (n,)
         Its place in that source's listing.
     """
 
     given: dict[str, Source]
-    keys: list[str]
-    origins: list[str]
-    places: list[int]
+    source: NDArray[np.int8]
+    origin: NDArray[np.int8]
+    place: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self.keys)
+        return len(self.source)
 
-    def column(self, name: str) -> list[Any]:
-        """Return a column of the listings, such as ``labels``; None in rows whose source does not have it."""
-        columns = {origin: getattr(source.listing, name) for origin, source in self.given.items()}
-        return [
-            columns[origin][place] if columns[origin] is not None else None
-            for origin, place in zip(self.origins, self.places, strict=True)
-        ]
+    def of(self, origin: str) -> NDArray[np.int64]:
+        """Return the rows of a given source, in the order of its listing."""
+        rows = np.flatnonzero(self.origin == list(self.given).index(origin))
+        return rows[np.argsort(self.place[rows], kind="stable")]
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column of the listings, such as ``labels``; null in rows whose source does not have it."""
+        parts = []
+        for source in self.given.values():
+            part = getattr(source.listing, name)
+            parts.append(pa.nulls(len(source.listing), pa.string()) if part is None else part)
+        if any(pa.types.is_dictionary(part.type) for part in parts):
+            parts = [part if pa.types.is_dictionary(part.type) else part.dictionary_encode() for part in parts]
+        whole = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
+        # Listings one after the other, which is mostly the order of the rows already.
+        starts = np.cumsum([0, *(len(source.listing) for source in self.given.values())])
+        order = starts[self.origin] + self.place
+        return whole if (order == np.arange(len(self))).all() else whole.take(pa.array(order))
 
     def not_images(self) -> dict[str, int]:
         """Return how many files of each given source were passed over because of their names."""
@@ -56,19 +69,21 @@ class Rows:
 
     def projects(self) -> dict[str, dict[str, str]]:
         """Return what project.json says of each source."""
-        origin = dict(zip(self.keys, self.origins, strict=True))
-        return {
-            key: {
-                "source": self.given[origin[key]].given,
-                "place": self.given[origin[key]].place,
-                "root": self.given[origin[key]].listing.root,
-                "kind": self.given[origin[key]].kind,
-                # What a crawl itself sets apart is as clean as the crawl; only what was given to measure on is clean.
-                "labels": "clean" if origin[key] == key != "crawl" else "crawl",
-            }
-            for key in KEYS
-            if key in origin
-        }
+        origins = list(self.given)
+        found = {}
+        for code, key in enumerate(KEYS):
+            rows = np.flatnonzero(self.source == code)
+            if len(rows):
+                origin = origins[self.origin[rows[-1]]]
+                found[key] = {
+                    "source": self.given[origin].given,
+                    "place": self.given[origin].place,
+                    "root": self.given[origin].listing.root,
+                    "kind": self.given[origin].kind,
+                    # What a crawl itself sets apart is as clean as the crawl; only what was given to measure on is.
+                    "labels": "clean" if origin == key != "crawl" else "crawl",
+                }
+        return found
 
 
 def gather(given: dict[str, Source]) -> Rows:
@@ -81,26 +96,31 @@ def gather(given: dict[str, Source]) -> Rows:
     UsageError
         The crawl has its own validation or test pictures, and others were given as well.
     """
-    rows = []
-    for origin, source in given.items():
-        if not source.listing.file_names:
+    sources, origins, places = [], [], []
+    for number, (origin, source) in enumerate(given.items()):
+        listing = source.listing
+        if not len(listing):
             raise SourceError(f"{source.given} holds no pictures{_passed_over(source)}: give another source.")
-        for place, split in enumerate(source.listing.splits):
-            key = _KEY_OF_SPLIT[split] or origin
-            if key != origin and origin != "crawl":
-                raise SourceError(
-                    f"{source.given}, given for --{origin}, has pictures for {split!r} as well: "
-                    f"give only those meant for {origin}."
-                )
-            rows.append((KEYS.index(key), key, origin, place))
+        splits = listing.splits.dictionary.to_pylist()
+        strange = [split for split in splits if _OF_SPLIT[split] != origin]
+        if strange and origin != "crawl":
+            raise SourceError(
+                f"{source.given}, given for --{origin}, has pictures for {strange[0]!r} as well: "
+                f"give only those meant for {origin}."
+            )
+        codes = np.array([KEYS.index(_OF_SPLIT[split]) for split in splits] + [KEYS.index(origin)], dtype=np.int8)
+        sources.append(codes[listing.splits.indices.fill_null(len(splits)).to_numpy()])
+        origins.append(np.full(len(listing), number, dtype=np.int8))
+        places.append(np.arange(len(listing), dtype=np.int64))
+    rows = Rows(given, *(np.concatenate(parts) for parts in (sources, origins, places)))
     for key in ("val", "test"):
-        if len({origin for _, found, origin, _ in rows if found == key}) > 1:
+        if len(np.unique(rows.origin[rows.source == KEYS.index(key)])) > 1:
             raise UsageError(
                 f"{given['crawl'].given} has its own {key} pictures: leave out --{key}, "
                 "or give only the training pictures as the source."
             )
-    rows.sort(key=lambda row: row[0])
-    return Rows(given, [r[1] for r in rows], [r[2] for r in rows], [r[3] for r in rows])
+    order = np.argsort(rows.source, kind="stable")
+    return Rows(given, rows.source[order], rows.origin[order], rows.place[order])
 
 
 def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
@@ -113,10 +133,12 @@ def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
     UnknownNameError
         A category to leave out does not exist.
     """
-    labels: dict[str, dict[str, int]] = {key: {} for key in KEYS}
-    for key, label in zip(rows.keys, rows.column("labels"), strict=True):
-        if label:
-            labels[key][label] = labels[key].get(label, 0) + 1
+    column = rows.column("labels")
+    texts, codes = column.dictionary.to_pylist(), column.indices.to_numpy()
+    labels = {
+        key: {texts[code] for code in np.unique(codes[rows.source == number]).tolist()} - {""}
+        for number, key in enumerate(KEYS)
+    }
     crawl = rows.given["crawl"]
     known = sorted(labels["crawl"])
     if not known:
@@ -136,7 +158,7 @@ def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
             f"{_deeper(crawl)}{_or_table(crawl)}."
         )
     for key in ("val", "test"):
-        strange = sorted(set(labels[key]) - set(known))
+        strange = sorted(labels[key] - set(known))
         if strange:
             raise SourceError(
                 f"The {key} pictures in {rows.given.get(key, crawl).given} have labels that the crawl does not have: "
@@ -147,9 +169,10 @@ def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
 def too_deep(rows: Rows) -> str | None:
     """Say so when all pictures lie in folders below the categories': a folder too high may have been given."""
     crawl = rows.given["crawl"]
-    if crawl.table or any(crawl.listing.splits) or any(name.count("/") < 2 for name in crawl.listing.file_names):
+    listing = crawl.listing
+    if crawl.table or len(listing.splits.dictionary) or pc.min(pc.count_substring(listing.file_names, "/")).as_py() < 2:
         return None
-    tops = sorted(set(crawl.listing.labels))
+    tops = sorted(listing.labels.dictionary.to_pylist())
     return (
         f"The categories are {few(tops)}, and all pictures lie in folders below them. If those folders are the "
         f"categories, give {joined(crawl.given, tops[0])} as the source."
@@ -168,10 +191,9 @@ def _passed_over(source: Source) -> str:
 
 def _deeper(source: Source) -> str:
     """Suggest the folder below, where the categories' folders lie one deeper than was thought."""
-    names = source.listing.file_names
     if source.table or IN_NO_CATEGORY in {why for _, why in source.listing.set_aside.values()}:
         return ""
-    deep = [name.split("/") for name in names]
+    deep = [name.split("/") for name in source.listing.names]
     tops = {parts[0] for parts in deep}
     if len(tops) != 1 or len({parts[1] for parts in deep if len(parts) > 2}) < 2:
         return ""

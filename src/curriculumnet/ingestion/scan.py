@@ -104,10 +104,9 @@ def scan(
     *,
     min_side: int,
     workers: int | None,
-    advance: Callable[[int], None],
     look: Look = examine_file,
     limits: Limits = LIMITS,
-) -> list[Found]:
+) -> Generator[tuple[int, list[Found]], None, None]:
     """Look into many files.
 
     The work is done in worker processes, and be there a single file: one on which a decoder crashes, hangs or takes
@@ -124,29 +123,25 @@ def scan(
     workers : int, optional
         Worker processes, started by the platform's own way. 0 scans in this process, which no limit protects. If None,
         as many as there are cores, of fewer than 256 files one.
-    advance : callable
-        Told how many files more are done.
     look : callable
         What looks into a file.
     limits : Limits
         What a file may take.
 
-    Returns
-    -------
-    list of Found
-        In the order of the names.
+    Yields
+    ------
+    place : int
+        Of the first of some names that lie beside each other; each place is given once, in no order.
+    found : list of Found
+        What was found in them.
     """
     if workers is None:
         workers = worker_count(None) if len(names) >= _WORTH_WORKERS else 1
     one = partial(look, files, min_side=min_side)
     done = in_processes(one, names, processes=workers, limits=limits) if workers else _here(one, names)
-    found = [Found("", "")] * len(names)
     with closing(done):
         for start, part in done:
-            for place, each in enumerate(part, start):
-                found[place] = Found("broken", each.reason) if isinstance(each, Fallen) else each
-            advance(len(part))
-    return found
+            yield start, [Found("broken", each.reason) if isinstance(each, Fallen) else each for each in part]
 
 
 def _here(one: Callable[[str], Found], names: Sequence[str]) -> Generator[tuple[int, list[Found | Fallen]], None, None]:

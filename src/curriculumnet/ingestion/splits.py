@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from curriculumnet.images.duplicates import same_pictures
+
 LEAST = 5
 """Categories with fewer usable images keep all of them for training."""
 
 
 def hold_out(
-    digests: NDArray[np.bytes_],
+    digests: NDArray[np.uint8],
     category: NDArray[np.int64],
     *,
     share: float,
@@ -27,8 +29,8 @@ def hold_out(
 
     Parameters
     ----------
-    digests : ndarray of bytes, shape (n,)
-        The pixel digest of each image, hex digits.
+    digests : ndarray of uint8, shape (n, 16)
+        The pixel digest of each image; contiguous.
     category : ndarray of int64, shape (n,)
         0 … C-1.
     share : float
@@ -48,20 +50,20 @@ def hold_out(
     chosen = np.zeros(len(digests), dtype=np.bool_)
     if not len(digests) or share <= 0:
         return chosen
-    picture = np.unique(digests, return_inverse=True)[1].astype(np.int64)
+    picture = same_pictures(digests)
     unit = picture if group is None else _connected(picture, group)
     count = np.bincount(category)
     target = np.where(count >= LEAST, np.maximum(1, np.rint(count * share)), 0).astype(np.int64)
     target = np.minimum(target, np.maximum(count - 1, 0))
     rows, starts, ends = _units_in_seeded_order(unit, _shuffled(digests, seed))
-    kinds, wanted, size = category[rows].tolist(), target.tolist(), count.tolist()
+    kinds, wanted, size = category[rows], target.tolist(), count.tolist()
     taken, left = [0] * len(wanted), int(target.sum())
     # Large units are only taken where the small ones did not suffice, as they would overshoot what is wanted.
     for most in (0, len(rows)):
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        for start, end in zip(starts, ends, strict=True):
             if left <= 0:
                 break
-            added = {kinds[start]: 1} if end - start == 1 else Counter(sorted(kinds[start:end]))
+            added = {int(kinds[start]): 1} if end - start == 1 else Counter(sorted(kinds[start:end].tolist()))
             if chosen[rows[start]] or end - start > left + most or not _improves(taken, added, wanted, size):
                 continue
             for kind, n in added.items():
@@ -92,10 +94,9 @@ def _units_in_seeded_order(
     return by_unit, starts[order], ends[order]
 
 
-def _shuffled(digests: NDArray[np.bytes_], seed: int) -> NDArray[np.uint64]:
+def _shuffled(digests: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
     """Return a random number per picture, which its digest and the seed decide (splitmix64)."""
-    halves = np.frombuffer(bytes.fromhex(b"".join(digests.tolist()).decode("ascii")), dtype="<u8").reshape(-1, 2)
-    mixed = halves[:, 0] ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    mixed = digests.view("<u8")[:, 0] ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return np.asarray(mixed ^ (mixed >> np.uint64(31)))

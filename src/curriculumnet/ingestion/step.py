@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import SourceError, UsageError, WorkFolderError
+from curriculumnet.images.archives import GONE, UNTOLD
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+    from curriculumnet.ingestion.findings import Findings
     from curriculumnet.ingestion.rows import Rows
-    from curriculumnet.ingestion.scan import Found
     from curriculumnet.ingestion.sources.kinds import Source
     from curriculumnet.ingestion.states import States
 
 _STEP = "ingest"
 _MODIFIED = tables.MODIFIED.file
 
-Modified: TypeAlias = "dict[str, list[int | None]]"
-"""By given source, when each of its files was changed."""
+_PART = 16_384
+"""Rows of the table of images that are made at a time."""
 
 
 class Known(NamedTuple):
-    """What an earlier reading found in a file, and when that had been changed."""
+    """What an earlier reading found.
 
-    modified: int
-    found: Found
+    Attributes
+    ----------
+    images : pyarrow.Table
+        The table of images of n files.
+    modified : ndarray of int64, shape (n,)
+        When each file had been changed, in ns since 1970; UNTOLD where nothing told.
+    roots : dict of str to str
+        The root of each source then.
+    """
+
+    images: pa.Table
+    modified: NDArray[np.int64]
+    roots: dict[str, str]
+
+    def same(self, source: Source, stamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places in a source of files that have the time and the size that they had, and their rows then."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        root = source.listing.root
+        keys = pa.array([key for key, place in self.roots.items() if place == root], pa.string())
+        here = (self.modified >= 0) & pc.is_in(self.images["source"], keys).to_numpy()
+        here &= pc.not_equal(self.images["state"], "missing").to_numpy()
+        then = np.flatnonzero(here)
+        names = self.images["file_name"].take(then).combine_chunks()
+        found = pc.index_in(source.listing.file_names, value_set=names)
+        places = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+        rows = then[found.drop_null().to_numpy()]
+        sizes = self.images["bytes"].fill_null(GONE).to_numpy()[rows]
+        equal = (stamps[places, 1] == self.modified[rows]) & (stamps[places, 0] == sizes)
+        return places[equal], rows[equal]
 
 
 @dataclass(frozen=True)
@@ -212,6 +246,7 @@ def ingest(
     WorkFolderError
         The work folder is one of another source, or a folder with other files.
     """
+    from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep
     from curriculumnet.ingestion.sources.kinds import read_source, source_name
     from curriculumnet.ingestion.states import judge
@@ -242,7 +277,8 @@ def ingest(
     _check_apart(path, given)
     folder = WorkFolder.create(path)
     with folder.lock(lambda message: say(message, quiet=quiet)):
-        inputs = {key: each.fingerprint() for key, each in given.items()}
+        stamps = {key: each.stamps() for key, each in given.items()}
+        inputs = {key: each.fingerprint(stamps[key]) for key, each in given.items()}
         _check_owner(folder, given["crawl"], inputs["crawl"])
         done = folder.finished(_STEP, inputs, settings)
         if done is not None:
@@ -250,15 +286,25 @@ def ingest(
                 folder.update_project(sources=rows.projects())
             say(f"{folder.path}: the images are ingested and up to date; nothing to do.", quiet=quiet)
             return _result(folder, done.seconds)
-        modified = _modified(rows)
-        found = _scan(rows, modified, _known(folder, rows, settings), min_side, workers, quiet)
-        states = judge(rows.keys, rows.column("labels"), found, exclude=exclude_category, min_images=min_images)
-        _check_usable(rows, states)
-        images = _table(rows, found, states, _splits(rows, found, states, val_share, seed))
-        _say_changes(folder, images, inputs, quiet)
-        folder.write_table(IMAGES, images)
-        folder.write_table(_MODIFIED, _times(rows, modified))
-        counts = _account(rows, images)
+        before = _before(folder, inputs)
+        found = _scan(rows, stamps, _known(folder, settings), min_side, workers, quiet)
+        labels = rows.column("labels")
+        categories = labels.dictionary.to_pylist()
+        states = judge(
+            rows.source,
+            labels.indices.to_numpy().astype("int64"),
+            found,
+            exclude={code for code, category in enumerate(categories) if category in set(exclude_category)},
+            min_images=min_images,
+        )
+        _check_usable(rows, found, states)
+        splits = _splits(rows, found, states, val_share, seed)
+        folder.write_parts(IMAGES, _images(rows, found, states, splits))
+        folder.write_table(_MODIFIED, _times(rows, stamps))
+        if before is not None:
+            for line in changes(before, tables.read(folder.file(IMAGES), list(CHANGED))):
+                say(line, quiet=quiet)
+        counts = account(tables.read_parts(folder.file(IMAGES), list(COLUMNS)), rows.not_images())
         folder.stamp(
             _STEP,
             inputs,
@@ -310,27 +356,19 @@ def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _modified(rows: Rows) -> Modified:
-    """Return when each file was changed, before any is read: one that changes meanwhile is read anew next time."""
-    return {
-        origin: [
-            None if row in source.listing.set_aside else _modified_of(source, name)
-            for row, name in enumerate(source.listing.file_names)
-        ]
-        for origin, source in rows.given.items()
-    }
+def _before(folder: WorkFolder, inputs: dict[str, str]) -> pa.Table | None:
+    """Return what an earlier reading of other files said of each; None when there was none."""
+    from curriculumnet.ingestion.account import CHANGED
 
-
-def _modified_of(source: Source, name: str) -> int | None:
-    try:
-        return source.files.modified(name)
-    except OSError:
+    before = folder.record(_STEP)
+    if before is None or before.inputs == inputs or not folder.file(IMAGES).is_file():
         return None
+    return tables.read(folder.file(IMAGES), list(CHANGED), memory_map=False)
 
 
-def _known(folder: WorkFolder, rows: Rows, settings: dict[str, Any]) -> dict[tuple[str, str], Known]:
-    """Return what an earlier reading found in each file, by its root and name; nothing where it looked otherwise."""
-    from curriculumnet.ingestion.scan import Found
+def _known(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
+    """Return what an earlier reading found in each file; None when there was none, or it looked otherwise."""
+    import numpy as np
 
     before = folder.record(_STEP)
     made_by = folder.project.get("versions", {}).get("curriculumnet")
@@ -340,204 +378,193 @@ def _known(folder: WorkFolder, rows: Rows, settings: dict[str, Any]) -> dict[tup
         or made_by != __version__
         or not all(folder.file(name).is_file() for name in (IMAGES, _MODIFIED))
     ):
-        return {}
-    roots = {key: source["root"] for key, source in folder.project["sources"].items()}
-    wanted = {source.listing.root for source in rows.given.values()}
-    known = {}
-    times = dict(zip(*tables.read(folder.file(_MODIFIED)).to_pydict().values(), strict=True))
-    columns = ["image_id", "source", "file_name", "state", "reason", *Found._fields[2:]]
-    for row in tables.read(folder.file(IMAGES), columns).to_pylist():
-        modified, root, name = times.get(row.pop("image_id")), roots.get(row.pop("source")), row.pop("file_name")
-        if root not in wanted or modified is None or row["state"] == "missing":
-            continue
-        if row["state"] not in ("broken", "refused"):
-            # It became a copy, a leak, … by what it was beside.
-            row |= {"state": "used", "reason": ""}
-        known[root, name] = Known(modified, Found(**row))
-    return known
+        return None
+    images = tables.read(folder.file(IMAGES), memory_map=False)
+    times = tables.read(folder.file(_MODIFIED), memory_map=False)
+    modified = np.full(images.num_rows, UNTOLD, dtype=np.int64)
+    modified[times["image_id"].to_numpy()] = times["modified"].to_numpy()
+    return Known(images, modified, {key: source["root"] for key, source in folder.project["sources"].items()})
 
 
 def _scan(
     rows: Rows,
-    modified: Modified,
-    known: dict[tuple[str, str], Known],
+    stamps: dict[str, NDArray[np.int64]],
+    known: Known | None,
     min_side: int,
     workers: int | None,
     quiet: bool,
-) -> list[Found]:
+) -> Findings:
     """Look into every file that was not set aside and is not known; return what was found, a row each."""
-    from curriculumnet.ingestion.scan import Found, scan
+    import numpy as np
 
-    found: dict[str, list[Found]] = {}
-    places: dict[str, list[int]] = {}
+    from curriculumnet.ingestion.findings import Findings
+    from curriculumnet.ingestion.scan import Found, scan
+    from curriculumnet.ingestion.sources.listing import Names
+
+    found = Findings(len(rows))
+    places = {}
     for origin, source in rows.given.items():
-        listing = source.listing
-        found[origin] = [Found(*listing.set_aside.get(row, ("", ""))) for row in range(len(listing.file_names))]
-        places[origin] = []
-        for row, name in enumerate(listing.file_names):
-            if row in listing.set_aside:
-                continue
-            before = known.get((listing.root, name))
-            if before is not None and _is_same(before, source, name, modified[origin][row]):
-                found[origin][row] = before.found
-            else:
-                places[origin].append(row)
+        listing, of = source.listing, rows.of(origin)
+        unread = np.ones(len(listing), dtype=np.bool_)
+        if listing.set_aside:
+            aside = np.array(list(listing.set_aside), dtype=np.int64)
+            found.put(of[aside], [Found(*why) for why in listing.set_aside.values()])
+            unread[aside] = False
+        if known is not None:
+            same, there = known.same(source, stamps[origin])
+            found.put_known(of[same], known.images.take(there))
+            unread[same] = False
+        places[origin] = np.flatnonzero(unread)
     total = sum(map(len, places.values()))
-    if known and total < len(rows):
+    if known is not None and total < len(rows):
         say(f"{len(rows) - total:,} files are as they were; {total:,} are read.", quiet=quiet)
     with Progress("reading pictures", total, "files", quiet=quiet) as progress:
         for origin, source in rows.given.items():
-            names = [source.listing.file_names[row] for row in places[origin]]
-            looked = scan(source.files, names, min_side=min_side, workers=workers, advance=progress.advance)
-            for place, what in zip(places[origin], looked, strict=True):
-                found[origin][place] = what
-    return [found[origin][place] for origin, place in zip(rows.origins, rows.places, strict=True)]
+            of = rows.of(origin)[places[origin]]
+            names = Names(source.listing.file_names.take(places[origin]))
+            with closing(scan(source.files, names, min_side=min_side, workers=workers)) as looked:
+                for start, part in looked:
+                    found.put(of[start : start + len(part)], part)
+                    progress.advance(len(part))
+    return found
 
 
-def _is_same(before: Known, source: Source, name: str, modified: int | None) -> bool:
-    """Whether a file has the time and the size that it had."""
-    try:
-        return before.modified == modified and before.found.bytes == source.files.size(name)
-    except OSError:
-        return False
-
-
-def _check_usable(rows: Rows, states: States) -> None:
+def _check_usable(rows: Rows, found: Findings, states: States) -> None:
     """Check that there is something to learn from, and that what was given to measure on can be read."""
-    from collections import Counter
+    import numpy as np
 
-    for key in dict.fromkeys(rows.keys):
-        held = [row for row, found in enumerate(rows.keys) if found == key]
-        unread = Counter(states.reasons[row] for row in held if states.states[row] in ("missing", "broken", "refused"))
-        if unread.total() < len(held):
+    from curriculumnet.ingestion.findings import STATES
+    from curriculumnet.ingestion.states import KEYS
+
+    unread = np.isin(states.state, [STATES.index(state) for state in ("missing", "broken", "refused")])
+    for key in range(len(KEYS)):
+        held = np.flatnonzero(rows.source == key)
+        if not len(held) or not unread[held].all():
             continue
-        source = rows.given[rows.origins[held[0]]]
-        why = "; ".join(f"{reason}: {n:,}" for reason, n in unread.most_common(3))
-        first = rows.column("file_names")[held[0]]
+        source = list(rows.given.values())[rows.origin[held[0]]]
+        first = source.listing.names[int(rows.place[held[0]])]
         raise SourceError(
-            f"None of the {len(held):,} files of {source.given} is a picture that can be used ({why}; the first is "
-            f"{first}, looked for in {source.listing.root}): check the source."
+            f"None of the {len(held):,} files of {source.given} is a picture that can be used "
+            f"({_most(found, states.reason[held])}; the first is {first}, looked for in {source.listing.root}): check "
+            "the source."
         )
-    labels = rows.column("labels")
-    left = {
-        label
-        for key, label, state in zip(rows.keys, labels, states.states, strict=True)
-        if key == "crawl" and state == "used"
-    }
+    crawl = rows.source == KEYS.index("crawl")
+    left = np.unique(rows.column("labels").indices.to_numpy()[crawl & states.used])
     if len(left) < 2:
-        unused = [row for row, key in enumerate(rows.keys) if key == "crawl" and states.states[row] != "used"]
-        reasons = Counter(states.reasons[row] for row in unused)
-        why = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.most_common(3))
-        most = Counter(states.states[row] for row in unused).most_common(1)[0][0] if unused else ""
+        unused = crawl & ~states.used
+        codes = states.state[unused]
+        most = STATES[np.bincount(codes).argmax()] if len(codes) else ""
         mend = {
             "leak": "take the pictures to measure on from elsewhere",
             "excluded": "give more pictures, leave out fewer categories, or lower --min-images",
             "refused": "give larger pictures, or lower --min-side",
         }
         raise SourceError(
-            f"{'Only one' if left else 'None'} of the categories of {rows.given['crawl'].given} has pictures to train "
-            f"on, but a classifier needs two ({why}): {mend.get(most, 'give more pictures')}."
+            f"{'Only one' if len(left) else 'None'} of the categories of {rows.given['crawl'].given} has pictures to "
+            f"train on, but a classifier needs two ({_most(found, states.reason[unused])}): "
+            f"{mend.get(most, 'give more pictures')}."
         )
+
+
+def _most(found: Findings, reasons: NDArray[np.int32]) -> str:
+    """Return the three most frequent reasons."""
+    from collections import Counter
+
+    return "; ".join(f"{found.reasons.known[code]}: {n:,}" for code, n in Counter(reasons.tolist()).most_common(3))
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
-def _splits(rows: Rows, found: list[Found], states: States, val_share: float, seed: int) -> list[str]:
-    """Return each row's split; validation images are held out where none were given."""
+def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed: int) -> NDArray[np.int8]:
+    """Return each row's split as a code of `tables.SPLITS`; validation images are held out where none were given."""
     import numpy as np
 
     from curriculumnet.ingestion.splits import hold_out
+    from curriculumnet.ingestion.states import KEYS
 
-    splits = ["train" if key == "crawl" else key for key in rows.keys]
-    if "val" in rows.keys:
+    train, val = tables.SPLITS.index("train"), tables.SPLITS.index("val")
+    code = np.array([train if key == "crawl" else tables.SPLITS.index(key) for key in KEYS], dtype=np.int8)
+    splits = code[rows.source]
+    if (rows.source == KEYS.index("val")).any():
         return splits
-    used = [row for row, state in enumerate(states.states) if state == "used" and rows.keys[row] == "crawl"]
-    labels, groups = rows.column("labels"), rows.column("groups")
+    used = np.flatnonzero(states.used & (rows.source == KEYS.index("crawl")))
+    groups = _codes(rows.column("groups"))
     held = hold_out(
-        np.array([found[row].pixel_digest for row in used], dtype="S32"),
-        np.unique([labels[row] for row in used], return_inverse=True)[1],
+        found.pixel_digest[used],
+        np.unique(rows.column("labels").indices.to_numpy()[used], return_inverse=True)[1],
         share=val_share,
         seed=seed,
-        group=_codes([groups[row] for row in used]) if any(groups) else states.near_group[used],
+        group=states.near_group[used] if groups is None else groups[used],
     )
-    for row in np.asarray(used)[held].tolist():
-        splits[row] = "val"
-    for row in np.flatnonzero(states.copy_of >= 0).tolist():
-        if states.states[row] == "copy":
-            splits[row] = splits[states.copy_of[row]]
+    splits[used[held]] = val
+    copies = np.flatnonzero(states.state == list(tables.STATES).index("copy"))
+    splits[copies] = splits[states.copy_of[copies]]
     if val_share > 0 and not held.any():
         warn("No pictures could be held out for validation: the categories or groups do not allow it.")
     return splits
 
 
-def _codes(values: list[str | None]) -> Any:
-    """Return a number for each distinct value, -1 for None; None when there are no values."""
-    import numpy as np
+def _codes(values: pa.Array) -> NDArray[np.int64] | None:
+    """Return a number for each distinct value, -1 for null and an empty one; None when there are no values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    number = {value: code for code, value in enumerate(sorted({value for value in values if value is not None}))}
-    if not number:
+    known = pc.unique(values.dictionary_decode() if pa.types.is_dictionary(values.type) else values)
+    known = known.filter(pc.not_equal(known, ""))
+    if not len(known):
         return None
-    return np.array([-1 if value is None else number[value] for value in values], dtype=np.int64)
+    found: NDArray[np.int64] = pc.index_in(values, value_set=known).fill_null(-1).to_numpy().astype("int64")
+    return found
 
 
-def _table(rows: Rows, found: list[Found], states: States, splits: list[str]) -> pa.Table:
+def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8]) -> Iterator[pa.Table]:
+    """Give the table of images in parts, of which one at a time is in memory."""
     import numpy as np
+    import pyarrow as pa
 
     from curriculumnet.images.quality import odd_size
-    from curriculumnet.ingestion.scan import Found
+    from curriculumnet.ingestion.findings import STATES
+    from curriculumnet.ingestion.states import KEYS
 
-    shown = [row for row, each in enumerate(found) if each.pixel_digest is not None]
-    odd: list[float | None] = [None] * len(found)
-    sizes = [np.array([getattr(found[row], side) for row in shown], dtype=np.int64) for side in ("width", "height")]
-    for row, score in zip(shown, odd_size(*sizes).tolist(), strict=True):
-        odd[row] = score
-    return tables.build(
-        tables.IMAGES,
-        {
-            "image_id": list(range(len(rows))),
-            "source": rows.keys,
-            "file_name": rows.column("file_names"),
-            "label": rows.column("labels"),
-            "split": splits,
-            "state": states.states,
-            "reason": states.reasons,
-            "label_conflict": states.label_conflict,
-            **{name: [getattr(each, name) for each in found] for name in Found._fields[2:]},
-            "odd_size": odd,
-            "copy_of": [None if of < 0 else of for of in states.copy_of.tolist()],
-            "near_group": [None if of < 0 else of for of in states.near_group.tolist()],
-            "group": rows.column("groups"),
-            "url": rows.column("urls"),
-            "licence": rows.column("licences"),
-        },
-    )
+    odd = np.full(len(rows), np.nan, dtype=np.float32)
+    sizes = (side[found.decoded].astype(np.int64) for side in (found.width, found.height))
+    odd[found.decoded] = odd_size(*sizes)
+    listed = {name: rows.column(f"{name}s") for name in ("file_name", "label", "group", "url", "licence")}
+    for start in range(0, len(rows), _PART):
+        part = slice(start, start + _PART)
+        of = {"copy_of": states.copy_of[part], "near_group": states.near_group[part]}
+        yield tables.build(
+            tables.IMAGES,
+            {
+                "image_id": np.arange(start, min(start + _PART, len(rows))),
+                "source": _texts(KEYS, rows.source[part]),
+                "split": _texts(tables.SPLITS, splits[part]),
+                "state": _texts(STATES, states.state[part]),
+                "reason": found.reasons.column(states.reason[part]),
+                "label_conflict": states.label_conflict[part],
+                "odd_size": pa.array(odd[part], mask=~found.decoded[part]),
+                **{name: column[part].cast(pa.string()) for name, column in listed.items()},
+                **{name: pa.array(values, mask=values < 0) for name, values in of.items()},
+                **found.columns(part),
+            },
+        )
 
 
-def _times(rows: Rows, modified: Modified) -> pa.Table:
-    times = [modified[origin][place] for origin, place in zip(rows.origins, rows.places, strict=True)]
-    kept = [row for row, time in enumerate(times) if time is not None]
-    return tables.build(tables.MODIFIED, {"image_id": kept, "modified": [times[row] for row in kept]})
+def _texts(known: Sequence[str], codes: NDArray[np.integer[Any]]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(known).take(pa.array(codes))
 
 
-def _account(rows: Rows, images: pa.Table) -> dict[str, Any]:
-    from curriculumnet.ingestion.account import account
+def _times(rows: Rows, stamps: dict[str, NDArray[np.int64]]) -> pa.Table:
+    import numpy as np
 
-    names = ("source", "file_name", "label", "split", "state", "reason", "format", "label_conflict", "near_group")
-    return account({name: images[name].to_pylist() for name in (*names, *tables.QUALITY)}, rows.not_images())
-
-
-def _say_changes(folder: WorkFolder, images: pa.Table, inputs: dict[str, str], quiet: bool) -> None:
-    """Say what has changed in the sources since they were last ingested."""
-    from curriculumnet.ingestion.account import changes
-
-    before = folder.record(_STEP)
-    if before is None or before.inputs == inputs or not folder.file(IMAGES).is_file():
-        return
-    names = ["source", "file_name", "label", "digest"]
-    old, new = (table.to_pylist() for table in (tables.read(folder.file(IMAGES), names), images.select(names)))
-    for line in changes(old, new):
-        say(line, quiet=quiet)
+    modified = np.empty(len(rows), dtype=np.int64)
+    for origin in rows.given:
+        modified[rows.of(origin)] = stamps[origin][:, 1]
+    known = np.flatnonzero(modified >= 0)
+    return tables.build(tables.MODIFIED, {"image_id": known, "modified": modified[known]})
 
 
 def _result(folder: WorkFolder, seconds: float) -> Ingestion:

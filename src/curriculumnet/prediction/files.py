@@ -137,7 +137,7 @@ def _holds_files(path: Path) -> bool:
 
 
 def _inside(given: str, path: Path, inner: str) -> list[Asked]:
-    if inner and path.is_file() and inner in (tar := open_tar(path)).index.members:
+    if inner and path.is_file() and (tar := open_tar(path)).index.find(inner) is not None:
         return [Asked(_printable(given), tar, inner)]
     place = open_bytes(given)
     names = [name for name in place.names() if may_be_image(name)]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import platform
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -298,9 +299,20 @@ class WorkFolder:
 
     def write_table(self, name: str, table: pa.Table) -> Path:
         """Replace a Parquet table whole."""
+        return self.write_parts(name, [table])
+
+    def write_parts(self, name: str, parts: Iterable[pa.Table]) -> Path:
+        """Replace a Parquet table whole by its parts, at least one, one after the other."""
         import pyarrow.parquet as pq
 
-        return self.write_with(name, lambda file: pq.write_table(table, file, compression="zstd"))
+        def write(file: IO[bytes]) -> None:
+            rest = iter(parts)
+            first = next(rest)
+            with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+                for part in itertools.chain([first], rest):
+                    writer.write_table(part)
+
+        return self.write_with(name, write)
 
     # -- lock ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ described once.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,11 +312,21 @@ def check_rows(table: Table, rows: list[dict[str, Any]]) -> None:
                 raise ValueError(f"{table.name}.{column.name} is {value!r}, not {column.type}")
 
 
-def read(path: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet table, memory-mapped."""
+def read(path: str | os.PathLike[str], columns: list[str] | None = None, *, memory_map: bool = True) -> pa.Table:
+    """Read a Parquet table, memory-mapped unless it will be replaced while it is in use: Windows would not do that."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(Path(path), columns=columns, memory_map=True)
+    return pq.read_table(Path(path), columns=columns, memory_map=memory_map)
+
+
+def read_parts(path: str | os.PathLike[str], columns: list[str]) -> Iterator[pa.Table]:
+    """Read a Parquet table some rows at a time, of which one part is in memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(Path(path)) as file:
+        for batch in file.iter_batches(columns=columns):
+            yield pa.Table.from_batches([batch])
 
 
 def reference() -> str:

@@ -6,6 +6,7 @@ With ``train/``, ``val/`` and ``test/`` at the top the categories are the folder
 from __future__ import annotations
 
 import posixpath
+import sys
 
 from curriculumnet.images.archives import Bytes, may_be_image
 from curriculumnet.ingestion.sources.listing import Listing, make_listing
@@ -37,12 +38,16 @@ def read_folders(files: Bytes) -> Listing:
     strange |= {name: _OUTSIDE for name in others if _leads_outside(name)}
     names = sorted([*filter(may_be_image, regular), *strange])
     split_by_top = _has_split_folders([name for name in names if strange.get(name) != _OUTSIDE])
-    places = [(None, "") if strange.get(name) == _OUTSIDE else _place(name, split_by_top) for name in names]
+    labels, splits = [], []
+    for name in names:
+        split, label = (None, "") if strange.get(name) == _OUTSIDE else _place(name, split_by_top)
+        labels.append(label)
+        splits.append(split)
     return make_listing(
         files.root,
         names,
-        [label for _, label in places],
-        [split for split, _ in places],
+        labels,
+        splits,
         unlabelled=IN_NO_CATEGORY,
         refused=strange,
         not_images=len(regular) + len(set(others).difference(regular)) - len(names),
@@ -63,7 +68,7 @@ def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
     """Return the split and the category that a file's folders name."""
     folders = name.split("/")[:-1]
     if not split_by_top:
-        return None, folders[0] if folders else ""
+        return None, sys.intern(folders[0]) if folders else ""
     if not folders:
         return None, ""
-    return _SPLIT_FOLDERS[folders[0]], folders[1] if len(folders) > 1 else ""
+    return _SPLIT_FOLDERS[folders[0]], sys.intern(folders[1]) if len(folders) > 1 else ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from curriculumnet.errors import SourceError, UsageError
-from curriculumnet.images.archives import Bytes, Folder, Tar, compression, open_tar, split_root
+from curriculumnet.images.archives import GONE, Bytes, Folder, Tar, compression, open_tar, split_root
 from curriculumnet.ingestion.sources.folders import read_folders
 from curriculumnet.ingestion.sources.listing import Listing
 from curriculumnet.ingestion.sources.lists import LIST_ENDINGS, read_list
@@ -18,6 +20,9 @@ from curriculumnet.ingestion.sources.tables import TABLE_ENDINGS, read_table
 _WHAT = (
     f"give a folder, an uncompressed .tar, a list ({', '.join(LIST_ENDINGS)}) or a table ({', '.join(TABLE_ENDINGS)})."
 )
+
+_AT_ONCE = 8192
+"""Values that are made into Python strings at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,44 @@ class Source:
     files: Bytes
     listing: Listing
 
-    def fingerprint(self) -> str:
-        """Return a digest that changes when the files or what is said of them do; no picture is read."""
+    def stamps(self) -> NDArray[np.int64]:
+        """Return each file's size and time, as `images.archives.Stamp` has them; GONE where its row is set aside.
+
+        Returns
+        -------
+        ndarray of int64, shape (n, 2)
+        """
+        found = np.full((len(self.listing), 2), GONE, dtype=np.int64)
+        for row, name in enumerate(self.listing.names):
+            if row not in self.listing.set_aside:
+                found[row] = self.files.stamp(name)
+        return found
+
+    def fingerprint(self, stamps: NDArray[np.int64]) -> str:
+        """Return a digest that changes when the files or what is said of them do; no picture is read.
+
+        Parameters
+        ----------
+        stamps : ndarray of int64, shape (n, 2)
+            As `stamps` gives them.
+        """
         listing = self.listing
-        readable = (name for row, name in enumerate(listing.file_names) if row not in listing.set_aside)
-        digest = hashlib.blake2b(self.files.fingerprint(readable).encode(), digest_size=16)
-        for column in (listing.labels, listing.splits, listing.groups, listing.urls, listing.licences):
-            _add(digest, column or ())
+        digest = hashlib.blake2b(self.files.version().encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(stamps, dtype="<i8").data)
+        for column in (
+            listing.file_names,
+            listing.labels,
+            listing.splits,
+            listing.groups,
+            listing.urls,
+            listing.licences,
+        ):
+            digest.update(b"\1")
+            if column is None:
+                continue
+            for start in range(0, len(column), _AT_ONCE):
+                for value in column[start : start + _AT_ONCE].to_pylist():
+                    digest.update(b"\0" if value is None else value.encode("utf-8") + b"\n")
         digest.update(repr((sorted(listing.set_aside.items()), listing.not_images)).encode())
         return digest.hexdigest()
 
@@ -119,7 +155,7 @@ def _locate(path: Path, inner: str, given: str) -> tuple[Bytes, str]:
     if ending == ".tar":
         tar = open_tar(path)
         folder, _, name = inner.rpartition("/")
-        if inner in tar.index.members:
+        if tar.index.find(inner) is not None:
             if PurePosixPath(inner).suffix.lower() not in (*LIST_ENDINGS, *TABLE_ENDINGS):
                 raise SourceError(f"{given} is a file, but no list or table: {_WHAT}")
             return tar.inside(folder), name
@@ -147,9 +183,3 @@ def source_name(given: str | os.PathLike[str]) -> str:
         return last.stem if last.suffix.lower() in (*LIST_ENDINGS, *TABLE_ENDINGS) else last.name
     path = path.resolve()
     return path.name if path.is_dir() else path.stem
-
-
-def _add(digest: hashlib.blake2b, column: Iterable[str | None]) -> None:
-    digest.update(b"\1")
-    for value in column:
-        digest.update(b"\0" if value is None else value.encode("utf-8", "surrogateescape") + b"\n")

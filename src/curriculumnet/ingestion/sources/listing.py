@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
+
+import pyarrow as pa
 
 _NOT_UTF8 = ("refused", "its name is not valid UTF-8")
 _NO_NAME = ("missing", "no file name")
+_AT_ONCE = 8192
+"""Names that are made into Python strings at a time."""
+
+
+class Names(Sequence[str]):
+    """Names held as Arrow: a Python string for each of a million would take a hundred megabytes.
+
+    Parameters
+    ----------
+    names : pyarrow.StringArray or ChunkedArray
+    """
+
+    def __init__(self, names: pa.Array | pa.ChunkedArray) -> None:
+        self._names = names
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        """Return a name, or a list of some that lie beside each other."""
+        if isinstance(place, int):
+            return str(self._names[place].as_py())
+        return list(self._names[place].to_pylist())
+
+    def __iter__(self) -> Iterator[str]:
+        """Give one after the other."""
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files that a source names, a row each.
+    """The files that a source names, a row each, in Arrow columns.
 
     Attributes
     ----------
     root : str
         Where the names lie, for `curriculumnet.images.archives.open_bytes`.
-    file_names : list of str
+    file_names : pyarrow.StringArray
         Relative to the root, with ``/``.
-    labels : list of str
+    labels : pyarrow.DictionaryArray of string
         The category of each; empty where there is none.
-    splits : list of (str or None)
-        ``train``, ``val`` or ``test`` where the source says so.
-    groups, urls, licences : list of (str or None), or None
+    splits : pyarrow.DictionaryArray of string
+        ``train``, ``val`` or ``test`` where the source says so, else null.
+    groups, urls, licences : pyarrow.Array of string or dictionary, or None
         What a table's further columns tell; None when there is no such column.
     set_aside : dict of int to (str, str)
         State and reason of rows that cannot be used whatever their bytes are.
@@ -32,14 +68,23 @@ class Listing:
     """
 
     root: str
-    file_names: list[str]
-    labels: list[str]
-    splits: list[str | None]
-    groups: list[str | None] | None = None
-    urls: list[str | None] | None = None
-    licences: list[str | None] | None = None
+    file_names: pa.StringArray
+    labels: pa.DictionaryArray
+    splits: pa.DictionaryArray
+    groups: pa.Array | None = None
+    urls: pa.Array | None = None
+    licences: pa.Array | None = None
     set_aside: dict[int, tuple[str, str]] = field(default_factory=dict)
     not_images: int = 0
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.file_names)
+
+    @property
+    def names(self) -> Names:
+        """The file names as a sequence of strings."""
+        return Names(self.file_names)
 
 
 def make_listing(
@@ -75,18 +120,21 @@ def make_listing(
             set_aside[row] = ("refused", refused[name])
         elif not label:
             set_aside[row] = ("refused", unlabelled)
-    plain = [label if is_valid(label) else printable(label) for label in labels]
     return Listing(
         root,
-        shown,
-        plain,
-        list(splits),
-        _printable(groups),
-        _printable(urls),
-        _printable(licences),
+        pa.array(shown, pa.string()),
+        _few_kinds([label if is_valid(label) else printable(label) for label in labels]),
+        _few_kinds(splits),
+        None if groups is None else _few_kinds(_printable(groups)),
+        None if urls is None else pa.array(_printable(urls), pa.string()),
+        None if licences is None else _few_kinds(_printable(licences)),
         set_aside,
         not_images,
     )
+
+
+def _few_kinds(values: Sequence[str | None]) -> pa.DictionaryArray:
+    return pa.array(values, pa.string()).dictionary_encode()
 
 
 def is_valid(text: str) -> bool:
@@ -106,5 +154,5 @@ def printable(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _printable(column: list[str | None] | None) -> list[str | None] | None:
-    return None if column is None else [value if value is None else printable(value) for value in column]
+def _printable(column: list[str | None]) -> list[str | None]:
+    return [value if value is None else printable(value) for value in column]
