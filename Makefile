@@ -43,6 +43,7 @@ lint: install ## Check style, types, and who imports whom
 bench: install ## Measure how fast this machine is at the parts that take long
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/cache.py
 
 docs: install ## Write docs/reference anew from the code
 	$(BIN)/python docs/generate.py

@@ -142,6 +142,24 @@ def test_steps_that_had_nothing_to_do_tell_nothing_of_the_time_that_is_left(
     assert capsys.readouterr().err == "training: 1 of 3 steps, 0.01/s, 3 min left; whole path: 3 min left\n"
 
 
+def test_work_aside_moves_the_whole_path_neither_on_nor_back(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.whole_path("the whole path") as path:
+        path.plan({"train": 3.0, "report": 1.0})
+        path.enter("train")
+        with console.Progress("decoding", 2, "pictures", aside=True) as progress:
+            clock[0] += 100.0
+            progress.advance(1)
+        with console.Progress("training", 3, "steps") as progress:
+            clock[0] += 100.0
+            progress.advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "decoding: 1 of 2 pictures, 0.01/s, 2 min left; whole path: measuring",
+        "training: 1 of 3 steps, 0.01/s, 3 min left; whole path: 5 min left",
+    ]
+
+
 def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     coloured, plain = Terminal(), Terminal()
@@ -200,3 +218,18 @@ def test_a_result_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_durations(seconds: float, words: str) -> None:
     assert console.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 MB"),
+        (90_000, "0.09 MB"),
+        (640e6, "640 MB"),
+        (999.6e6, "1.0 GB"),
+        (5.2e9, "5.2 GB"),
+        (2.6e12, "2,600.0 GB"),
+    ],
+)
+def test_bytes(size: int, words: str) -> None:
+    assert console.storage(size) == words

@@ -91,7 +91,7 @@ class _Screen(typer.core.TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self.format_usage(ctx, formatter)
         formatter.write(f"{self.sentence}\n\n")
-        formatter.write_dl([(flag.typed, _with_default(flag)) for flag in self.flags], col_max=30)
+        formatter.write_dl([(flag.typed, _with_default(flag)) for flag in self.flags], col_max=34)
         formatter.write("\n")
         if any(flag.values.endswith("…") and flag.spellings for flag in self.flags):
             formatter.write("…: give the flag once for each value.\n")

@@ -115,6 +115,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def storage(size: int) -> str:
+    """Return bytes as a person says them: ``0.09 MB``, ``640 MB``, ``5.2 GB``."""
+    return f"{size / 1e6:.3g} MB" if size < 999.5e6 else f"{size / 1e9:,.1f} GB"
+
+
 class Progress:
     """The progress of one piece of work.
 
@@ -130,6 +135,8 @@ class Progress:
         How many were done before, when work goes on after an interruption.
     quiet : bool
         Show nothing.
+    aside : bool
+        The work is in no plan of the whole path: its share stays as it is, and the time this takes does not count.
 
     Examples
     --------
@@ -138,8 +145,10 @@ class Progress:
     ...         progress.advance()
     """
 
-    def __init__(self, title: str, total: int, unit: str, *, done: int = 0, quiet: bool = False) -> None:
-        self._title, self._total, self._unit, self._quiet = title, total, unit, quiet
+    def __init__(
+        self, title: str, total: int, unit: str, *, done: int = 0, quiet: bool = False, aside: bool = False
+    ) -> None:
+        self._title, self._total, self._unit, self._quiet, self._aside = title, total, unit, quiet, aside
         self._done = self._before = done
         self._start = self._next_line = 0.0
         self._live: rich.progress.Progress | None = None
@@ -148,7 +157,7 @@ class Progress:
     def __enter__(self) -> Progress:
         self._start = time.monotonic()
         self._next_line = self._start + _FIRST_LINE
-        if _path is not None:
+        if _path is not None and not self._aside:
             _path.skip(self._done / max(1, self._total))
         if self._quiet or not _stderr().is_terminal:
             return self
@@ -161,6 +170,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if _path is not None and self._aside:
+            _path.pass_over(time.monotonic() - self._start)
         if self._live is None:
             return
         if _path is not None:
@@ -171,7 +182,7 @@ class Progress:
     def advance(self, units: int = 1) -> None:
         """Say that `units` more are done."""
         self._done += units
-        if _path is not None:
+        if _path is not None and not self._aside:
             _path.within(self._done / max(1, self._total))
         if self._live is not None:
             self._live.update(self._task, completed=self._done)
@@ -214,6 +225,10 @@ class _Path:
         """Say that this share of the present step was done before, and tells nothing of how long the rest takes."""
         self._began = True
         self._before += self._weights.get(self._now, 0.0) * share / max(1e-9, sum(self._weights.values()))
+
+    def pass_over(self, seconds: float) -> None:
+        """Say that these seconds went to what is in no plan, and tell nothing of how long the rest takes."""
+        self._start += seconds
 
     def within(self, share: float) -> None:
         self._share = (self._done + self._weights.get(self._now, 0.0) * share) / max(1e-9, sum(self._weights.values()))

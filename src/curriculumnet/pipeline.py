@@ -174,6 +174,7 @@ def run(
     learning_rate: float | None = None,
     crop_scale: tuple[float, float] = (0.35, 1.0),
     mirror: bool = True,
+    cache: bool = False,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
@@ -220,7 +221,7 @@ def run(
     image_size : int, optional
         Height and width of the input in pixels.
     pretrained : bool
-        Begin with weights trained elsewhere; they may be downloaded.
+        Begin with weights trained elsewhere, perhaps downloaded.
     small_stem : bool, optional
         First convolution for small pictures; on up to 64 px.
     epochs : float, optional
@@ -237,6 +238,8 @@ def run(
         Least and greatest area of the random crop in training.
     mirror : bool
         Mirror half of the pictures in training.
+    cache : bool
+        Keep the training pictures decoded in the work folder.
     seed : int
         The same seed gives the same result.
     device : str

@@ -128,7 +128,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ["train", work, "--recipe", "model-a", *small],
         ["embed", work, "--from", "model-a", "--device", "cpu", "--workers", "2"],
         ["design", work],
-        ["train", work, "--recipe", "model-d", *small],
+        ["train", work, "--recipe", "model-d", "--cache", *small],
         ["evaluate", work, "--device", "cpu", "--workers", "2"],
         ["report", work],
         ["predict", work, picture, "--device", "cpu"],

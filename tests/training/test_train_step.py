@@ -1,13 +1,16 @@
 """The step `train`, through its public door."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pyarrow.compute as pc
 import pytest
 import torch
+from PIL import Image
 
 import curriculumnet as cn
-from curriculumnet.errors import InputError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.errors import InputError, MachineError, SourceError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.images import loader
 from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder
@@ -281,3 +284,138 @@ def test_validation_pictures_that_the_crawl_sets_apart_are_as_clean_as_the_crawl
     cn.train(other, recipe="model-a", epochs=1, **SMALL)
     rows = cn.evaluate(other, crops=(1,), workers=0, device="cpu", quiet=True).figures
     assert {(row["split"], row["labels"]) for row in rows} == {("val", "clean")}
+
+
+# -- pictures kept decoded ---------------------------------------------------------------------------------------------
+
+
+def caches(work):
+    return sorted((work / "cache").glob("*"))
+
+
+def test_decoded_pictures_that_need_not_be_reduced_train_the_same_network(work, capsys):
+    options = SMALL | {"epochs": 2, "precision": "float32", "quiet": False}
+    cn.train(work, recipe="model-d", name="files", **options)
+    cn.train(work, recipe="model-d", name="decoded", cache=True, **(options | {"workers": 2}))
+    said = capsys.readouterr().err
+    assert f"Decoded, the pictures will take 0.261 MB in {work / 'cache' / '55px.safetensors'}; " in said
+    assert caches(work) == [work / "cache/55px.safetensors"]
+    # 54 of 40 x 40 pixels.
+    assert 54 * 4800 < caches(work)[0].stat().st_size < 54 * 4800 + 4000
+    files, decoded = weights(work, "files"), weights(work, "decoded")
+    assert all(torch.equal(files[key], decoded[key]) for key in files)
+
+
+def test_later_trainings_use_the_decoded_pictures(work, monkeypatch, capsys):
+    cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL)
+    before = caches(work)[0].stat()
+
+    def asked_again(*_arguments):
+        raise AssertionError("a picture of the training is decoded again")
+
+    monkeypatch.setattr("curriculumnet.images.cache.decode", asked_again)
+    cn.train(work, recipe="model-d", epochs=1, cache=True, **(SMALL | {"quiet": False}))
+    assert "The pictures are there decoded: 0.261 MB in " in capsys.readouterr().err
+    assert caches(work)[0].stat().st_mtime_ns == before.st_mtime_ns
+    # Another size of the input needs others, and leaves these.
+    monkeypatch.undo()
+    cn.train(work, recipe="model-a", name="smaller", epochs=1, cache=True, **(SMALL | {"image_size": 16}))
+    assert [path.name for path in caches(work)] == ["28px.safetensors", "55px.safetensors"]
+
+
+def test_decoded_pictures_of_an_earlier_reading_of_the_crawl_are_made_anew(prepared, tmp_path):
+    from safetensors.numpy import load_file
+
+    crawl, work = shutil.copytree(prepared.parent / "crawl", tmp_path / "crawl"), tmp_path / "work"
+
+    def trained():
+        cn.ingest(crawl, output=work, val_share=0, workers=0, quiet=True)
+        cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL)
+        (path,) = caches(work)
+        return load_file(path)["pixels"].reshape(60, 40, 40, 3)
+
+    before = trained()
+    Image.new("RGB", (40, 40), "white").save(crawl / "blue" / "003.png")
+    after = trained()
+    assert (after[3] == 255).all()
+    assert [place for place in range(60) if (before[place] != after[place]).any()] == [3]
+
+
+def test_whether_pictures_were_kept_decoded_is_a_setting(work):
+    cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL)
+    settings = json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
+    assert settings["cache"] is True
+    assert cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL).up_to_date
+    shutil.rmtree(work / "cache")
+    assert cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL).up_to_date
+    assert not cn.train(work, recipe="model-a", epochs=1, **SMALL).up_to_date
+
+
+def test_a_disk_without_room_for_the_decoded_pictures_is_one_sentence(work, monkeypatch):
+    before = sorted(work.rglob("*"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=260_000))
+    with pytest.raises(MachineError, match=r"would take 0\.261 MB in .*, and the disk has 0\.26 MB free: ") as raised:
+        cn.train(work, recipe="model-a", cache=True, **SMALL)
+    assert raised.value.exit_code == 4
+    assert str(raised.value).endswith("free some space, or train without --cache.")
+    assert "\n" not in str(raised.value)
+    assert [path for path in sorted(work.rglob("*")) if path not in before and path.name != ".lock"] == []
+
+
+def test_half_of_the_decoded_pictures_are_never_used(work, monkeypatch):
+    from curriculumnet.images import cache
+
+    options = SMALL | {"epochs": 1, "precision": "float32", "cache": True}
+    cn.train(work, recipe="model-a", name="whole", **options)
+    (path,) = caches(work)
+    whole, through = path.read_bytes(), cache.decoded
+    path.unlink()
+
+    def breaks_off(*arguments):
+        yield next(through(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "decoded", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        cn.train(work, recipe="model-a", name="stopped", **options)
+    assert caches(work) == []
+    monkeypatch.undo()
+    # What a killed process leaves, and what copying a work folder may.
+    (work / "cache/.writing-1-55px.safetensors").write_bytes(whole[:1000])
+    path.write_bytes(whole[:-1000])
+    cn.train(work, recipe="model-a", name="stopped", **options)
+    assert caches(work) == [path]
+    assert path.read_bytes() == whole
+    one, other = weights(work, "whole"), weights(work, "stopped")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_training_along_decoded_pictures_goes_on_where_it_was(work, monkeypatch):
+    options = SMALL | {"epochs": 3, "precision": "float32", "cache": True}
+    cn.train(work, recipe="model-d", name="whole", **options)
+    monkeypatch.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
+    through = loader.load
+
+    def breaks_off(*arguments, **keywords):
+        for number, batch in enumerate(through(*arguments, **keywords)):
+            if number == 4 and "seed" in keywords:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loader, "load", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        cn.train(work, recipe="model-d", name="stopped", **options)
+    monkeypatch.setattr(loader, "load", through)
+    shutil.rmtree(work / "cache")
+    cn.train(work, recipe="model-d", name="stopped", **options)
+    whole, stopped = weights(work, "whole"), weights(work, "stopped")
+    assert all(torch.equal(whole[key], stopped[key]) for key in whole)
+
+
+def test_a_picture_that_changed_before_it_was_decoded_is_named(work, prepared, tmp_path):
+    crawl = shutil.copytree(prepared.parent / "crawl", tmp_path / "crawl")
+    cn.ingest(crawl, output=tmp_path / "other", val_share=0, workers=0, quiet=True)
+    Image.new("RGB", (50, 40), "white").save(crawl / "blue" / "003.png")
+    with pytest.raises(SourceError, match=r"blue/003\.png in .* \(it has 50 x 40 pixels, not 40 x 40\)"):
+        cn.train(tmp_path / "other", recipe="model-a", cache=True, **SMALL)
+    assert caches(tmp_path / "other") == []

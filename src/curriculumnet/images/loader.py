@@ -9,11 +9,11 @@ import multiprocessing
 import os
 import signal
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,18 @@ class Batches(Protocol):
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Return the image ids of a batch, int64."""
+        ...
+
+
+V = TypeVar("V")
+V_contra = TypeVar("V_contra", contravariant=True)
+
+
+class Viewed(Protocol[V_contra]):
+    """Pictures by their ids, of which a kind of views can be made; picklable."""
+
+    def view(self, image_id: int, view: V_contra, seed: int) -> np.ndarray:
+        """Return the views of one picture; raises `errors.SourceError`."""
         ...
 
 
@@ -147,8 +159,18 @@ class Pictures:
         SourceError
             The file is gone, or is no longer the picture that was ingested.
         """
+        return self.decoded(image_id, lambda data: view(data, seed))
+
+    def decoded(self, image_id: int, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
+        """Return what `decode` makes of a file's bytes.
+
+        Raises
+        ------
+        SourceError
+            The file is gone, or is no longer the picture that was ingested: `decode` raised `Unreadable`.
+        """
         try:
-            return view(self.read(image_id), seed)
+            return decode(self.read(image_id))
         except Unreadable as error:
             source, name = self.name(image_id)
             raise SourceError(
@@ -158,14 +180,14 @@ class Pictures:
 
 
 def load(
-    pictures: Pictures, batches: Batches, view: View, *, workers: int, seed: int = 0, first: int = 0
+    pictures: Viewed[V], batches: Batches, view: V, *, workers: int, seed: int = 0, first: int = 0
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Load batches in their order.
 
     Parameters
     ----------
-    pictures : Pictures
-        Where the files lie.
+    pictures : Pictures or images.cache.CachedPictures
+        Where the pictures come from.
     batches : Batches
         What each batch holds.
     view : View
@@ -280,7 +302,7 @@ def leave_interruption_to_parent(worker: int = 0) -> None:
 class _Loading:
     """Batches by number, as torch's DataLoader wants them."""
 
-    def __init__(self, pictures: Pictures, batches: Batches, view: View, seed: int) -> None:
+    def __init__(self, pictures: Viewed[Any], batches: Batches, view: Any, seed: int) -> None:
         self._pictures, self._batches, self._view, self._seed = pictures, batches, view, seed
 
     def __len__(self) -> int:

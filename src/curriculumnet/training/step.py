@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curriculumnet import console
-from curriculumnet.errors import InputError
+from curriculumnet.errors import InputError, MachineError
 from curriculumnet.training.recipes import Recipe, find
 from curriculumnet.training.settings import check_choices, check_ranges, default_batch_size, default_rate
 from curriculumnet.work import tables
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from curriculumnet.images.cache import CachedPictures
     from curriculumnet.images.loader import Pictures
     from curriculumnet.networks.create import Preprocessing
     from curriculumnet.training.loop import Measures, State
@@ -109,6 +111,7 @@ def train(
     crop_scale: tuple[float, float] = (0.35, 1.0),
     crop_ratio: tuple[float, float] = (0.75, 4 / 3),
     mirror: bool = True,
+    cache: bool = False,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     seed: int = 0,
     device: str = "auto",
@@ -137,12 +140,13 @@ def train(
         Height and width of the input in pixels.
         Unless given, 224, or the largest multiple of 32 not above the pictures' median short side, at least 32.
     pretrained : bool
-        Begin with weights trained elsewhere; they may be downloaded.
+        Begin with weights trained elsewhere, perhaps downloaded.
         The new classifier learns ten times as fast as they do, and batch norms keep their statistics.
     small_stem : bool, optional
         First convolution for small pictures; on up to 64 px.
     epochs : float, optional
-        Passes over all usable training images; 30, or 10 if pretrained.
+        Passes over the training images; 30, or 10 if pretrained.
+        All usable ones count, whichever of them take part.
     batch_size : int, optional
         Images per step, B.
         Unless given, 256, halved down to 32 while an epoch has fewer than 50 steps.
@@ -177,11 +181,15 @@ def train(
     crop_scale : tuple of float
         Least and greatest area of the random crop.
     crop_ratio : tuple of float
-        Least and greatest aspect ratio of the random crop.
+        Least and greatest aspect ratio of the crop.
     mirror : bool
         Mirror half of the pictures.
+    cache : bool
+        Keep the pictures decoded in the work folder.
+        How much room they take is said before. Those larger than the smallest crop needs are reduced, so that the
+        network sees nearly the same, not quite.
     precision : {"auto", "float32", "bfloat16"}
-        Arithmetic; auto is bfloat16 where the machine has it.
+        Arithmetic; auto: bfloat16 where the machine has it.
     seed : int
         The same seed gives the same batches and views.
     device : str
@@ -204,7 +212,7 @@ def train(
     InputError
         The clean subset is empty, or the curriculum is that of an earlier reading of the crawl.
     MachineError
-        No such device, or the disk is full.
+        No such device, or the disk is full or has no room for the cache.
 
     Examples
     --------
@@ -258,6 +266,7 @@ def train(
             "crop_scale": list(crop_scale),
             "crop_ratio": list(crop_ratio),
             "mirror": mirror,
+            "cache": cache,
             "precision": precision,
             "seed": seed,
         }
@@ -287,7 +296,7 @@ def _train(
     from timm.optim import create_optimizer_v2
     from timm.utils import ModelEmaV3
 
-    from curriculumnet.images.loader import Pictures, load, worker_count
+    from curriculumnet.images.loader import Pictures, Viewed, load, worker_count
     from curriculumnet.images.views import TrainingView
     from curriculumnet.networks import create as networks
     from curriculumnet.networks import folder as model_folder
@@ -337,6 +346,12 @@ def _train(
             param_group_fn=partial(_groups, settings=settings),
         ),
     )
+    count = worker_count(workers)
+    sources = {key: source["root"] for key, source in folder.project["sources"].items()}
+    pictures = Pictures(images, sources)
+    shown: Viewed[TrainingView] = pictures
+    if settings["cache"]:
+        shown = _cached(folder, images, pictures, settings, inputs[TRAINING_IMAGES], count, quiet)
     key = {"settings": settings, "inputs": inputs}
     resumed = checkpoints.load(folder, run, key)
     before = resumed["seconds"] if resumed else 0.0
@@ -349,8 +364,6 @@ def _train(
     # Beside the checkpoints: what an earlier training under this name has finished stays as it is until this one has.
     folder.write_json(f"runs/{run}/checkpoints/settings.json", settings_shown)
 
-    sources = {key: source["root"] for key, source in folder.project["sources"].items()}
-    pictures = Pictures(images, sources)
     view = TrainingView(
         settings["image_size"],
         preprocessing.interpolation,
@@ -358,7 +371,6 @@ def _train(
         tuple(settings["crop_ratio"]),
         settings["mirror"],
     )
-    count = worker_count(workers)
     schedule = batches.stages if settings["stage_schedule"] == "restart" else None
 
     def rate(step: int) -> float:
@@ -395,7 +407,7 @@ def _train(
             fit(
                 state,
                 batches,
-                load(pictures, batches, view, workers=count, seed=settings["seed"], first=state.step),
+                load(shown, batches, view, workers=count, seed=settings["seed"], first=state.step),
                 targets,
                 to_input,
                 rate,
@@ -611,6 +623,60 @@ def _held_out(
             views = [shown for _, shown in load(pictures, even_batches(ids, 64), view, workers=workers)]
             decoded[split] = torch.cat(views), torch.from_numpy(targets[ids])
     return decoded
+
+
+def _cached(
+    folder: WorkFolder,
+    images: pa.Table,
+    pictures: Pictures,
+    settings: dict[str, Any],
+    digest: str,
+    workers: int,
+    quiet: bool,
+) -> CachedPictures:
+    """Return the training pictures decoded: from the cache that is there, or from one that is made now.
+
+    Raises
+    ------
+    MachineError
+        The disk has no room for it.
+    """
+    import pyarrow.compute as pc
+
+    from curriculumnet.images import cache
+
+    side = cache.kept_side(settings["image_size"], settings["crop_scale"][0])
+    name, key = f"cache/{side}px.safetensors", {"version": cache.VERSION, "images": digest}
+    path = folder.file(name)
+    for known in path.parent.glob("*.safetensors"):
+        if cache.key_of(known) != key:
+            known.unlink()
+    if path.is_file():
+        size = console.storage(path.stat().st_size)
+        console.say(f"The pictures are there decoded: {size} in {path}.", quiet=quiet)
+        return cache.CachedPictures(path)
+    mask = _mask(images, "train")
+    widths, heights = (pc.if_else(mask, images[name], 0).to_numpy() for name in ("width", "height"))
+    layout = cache.Layout.plan(widths, heights, side)
+    wanted, free = layout.bytes, shutil.disk_usage(folder.path).free
+    if wanted > free:
+        raise MachineError(
+            f"Decoded, the pictures would take {console.storage(wanted)} in {path}, and the disk has "
+            f"{console.storage(free)} free: free some space, or train without --cache."
+        )
+    console.say(
+        f"Decoded, the pictures will take {console.storage(wanted)} in {path}; later trainings use them, too.",
+        quiet=quiet,
+    )
+    with console.Progress("decoding", len(layout.ids), "pictures", quiet=quiet, aside=True) as progress:
+
+        def pixels() -> Iterator[np.ndarray]:
+            for count, found in cache.decoded(pictures, layout, workers):
+                yield found
+                progress.advance(count)
+
+        folder.write_with(name, lambda file: cache.write(file, layout, key, pixels()))
+    return cache.CachedPictures(path)
 
 
 def _curves_every(steps: int, batch_size: int, held_out: int) -> int:
