@@ -130,8 +130,8 @@ def main() -> None:
     workers = min(2, worker_count(None))
     photos = photographs(sys.argv[1] if len(sys.argv) > 1 else None)
     print(
-        f"Milliseconds a picture by the clock, and of the processor; workers: {workers}. The last column is the faster of",
-        "the two in memory divided by the cache.",
+        f"Milliseconds a picture by the clock, and of the processor; workers: {workers}. The last column is the faster",
+        "of the two in memory divided by the cache.",
         "",
         "| pictures, input | kB kept | kB the file | made, once | decoding, each epoch | in memory, channels first "
         "| channels last | cache | in memory / cache |",

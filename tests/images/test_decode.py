@@ -24,6 +24,9 @@ def plain(width=40, height=30, mode="RGB"):
     return Image.fromarray(ramp).convert(mode)
 
 
+JPEG = encoded(plain(), "JPEG")
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"])
 def test_formats_are_found_in_the_bytes(format):
     found = probe(encoded(plain(), format))
@@ -144,6 +147,51 @@ def test_a_jpeg_that_claims_more_pixels_than_its_bytes_can_hold_is_broken():
     flat = Image.new("RGB", (3000, 2000), "white")
     assert decode(encoded(flat, "JPEG", quality=10)).shape == (2000, 3000, 3)
     assert decode(encoded(flat, "JPEG", quality=10, progressive=True)).shape == (2000, 3000, 3)
+
+
+def with_segment(data, marker, content):
+    """A JPEG with a segment more, after the first mark."""
+    return data[:2] + bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content + data[2:]
+
+
+XMP = b'http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def test_a_plain_jpeg_is_decoded_without_pillow_and_any_other_is_not(monkeypatch):
+    def opened(data):
+        raise AssertionError("opened by Pillow")
+
+    plains = [*photos().values(), with_segment(JPEG, 0xFE, b"a comment"), with_segment(JPEG, 0xED, b"Photoshop 3.0")]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    others = [
+        encoded(plain(), "JPEG", exif=exif),
+        encoded(plain(), "JPEG", icc_profile=b"a profile"),
+        encoded(plain(mode="CMYK"), "JPEG"),
+        with_segment(JPEG, 0xE1, XMP),
+        encoded(plain(), "MPO", save_all=True, append_images=[plain()]),
+        JPEG[:200],
+        JPEG[:2] + b"\x00" + JPEG[2:],
+    ]
+    expected = [(probe(data), decode(data)) for data in plains]
+    sizes = [Image.open(io.BytesIO(data)).size for data in plains]
+    assert [(found.width, found.height) for found, _ in expected] == sizes
+    monkeypatch.setattr(decoding, "_opened", opened)
+    for data, (header, pixels) in zip(plains, expected, strict=True):
+        assert probe(data) == header
+        np.testing.assert_array_equal(decode(data), pixels)
+    for data in others:
+        with pytest.raises(AssertionError, match="opened by Pillow"):
+            probe(data)
+        with pytest.raises(AssertionError, match="opened by Pillow"):
+            decode(data)
+
+
+def test_orientation_in_xmp_is_seen():
+    assert (probe(with_segment(JPEG, 0xE1, XMP)).width, decode(with_segment(JPEG, 0xE1, XMP)).shape) == (
+        30,
+        (40, 30, 3),
+    )
 
 
 # -- colours ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from curriculumnet.images.duplicates import (
     pixel_digest,
     same_hashes,
 )
+from curriculumnet.images.sampling import sampled
 
 rows = st.lists(st.tuples(st.integers(-3, 4), st.integers(0, 2)), max_size=30)
 
@@ -142,6 +143,11 @@ def test_flat_pictures_have_no_hash(height: int, width: int, grey: int) -> None:
 def test_hash_does_not_depend_on_the_layout_in_memory() -> None:
     pixels = photographs()[1]
     assert perceptual_hash(np.asfortranarray(pixels)) == perceptual_hash(pixels.copy())
+
+
+def test_a_sample_at_hand_gives_the_same_hashes() -> None:
+    for pixels in photographs():
+        assert perceptual_hashes(pixels, sampled(pixels)).tolist() == perceptual_hashes(pixels).tolist()
 
 
 def near_by_brute_force(hashes: NDArray[np.uint64], radius: int, *, mirror: bool) -> list[list[int]]:

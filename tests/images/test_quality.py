@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_image
 
 from curriculumnet.images.quality import SCORES, odd_size, quality
+from curriculumnet.images.sampling import sampled
 
 
 def scores(image):
@@ -53,6 +54,24 @@ def test_scores_of_anything_lie_between_0_and_1(pixels):
     found = quality(pixels)
     assert found.dtype == np.float32
     assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_a_sample_at_hand_gives_the_same_scores_and_blurry_is_the_deviation_of_the_laplacian(photo):
+    pixels = np.asarray(photo)
+    assert quality(pixels, sampled(pixels)).tolist() == quality(pixels).tolist()
+    middle = pixels[165:261, 272:368, 1].astype(float)
+    laplacian = 4 * middle[1:-1, 1:-1] - middle[:-2, 1:-1] - middle[2:, 1:-1] - middle[1:-1, :-2] - middle[1:-1, 2:]
+    assert scores(photo)["blurry"] == pytest.approx(1 - np.exp(-laplacian.std() / 1020 / 0.02), rel=1e-5)
+
+
+def test_scores_by_the_sample_are_those_of_all_pixels_within_a_few_levels(photo):
+    luminance = np.asarray(photo) @ [77, 150, 29] >> 8
+    shares = np.bincount(luminance.ravel()) / luminance.size
+    entropy = -(shares[shares > 0] @ np.log2(shares[shares > 0]))
+    found = scores(photo)
+    assert found["dark"] == pytest.approx(np.quantile(luminance, 0.99) / 255, abs=0.02)
+    assert found["bright"] == pytest.approx(1 - np.quantile(luminance, 0.05) / 255, abs=0.02)
+    assert found["low_information"] == pytest.approx(entropy / 8, abs=0.01)
 
 
 def test_a_size_is_odd_beside_others():

@@ -19,6 +19,9 @@ import pytest
 from PIL import Image
 
 from curriculumnet.images.archives import Folder
+from curriculumnet.images.decode import decode
+from curriculumnet.images.duplicates import perceptual_hashes
+from curriculumnet.images.quality import SCORES, quality
 from curriculumnet.ingestion.scan import Found, examine, scan
 
 BASE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
@@ -105,6 +108,14 @@ def test_every_kind_of_bad_file_gets_its_state_and_a_reason(kind: str) -> None:
     assert re.match(reason, found.reason), found.reason
     assert found.bytes == len(data)
     assert found.digest
+
+
+def test_what_is_measured_stands_in_its_place() -> None:
+    assert Found._fields[-len(SCORES) :] == SCORES
+    pixels = decode(JPEG)
+    found = examine(JPEG, 16)
+    assert list(found[-len(SCORES) :]) == quality(pixels).tolist()
+    assert [found.phash, found.phash_centre] == perceptual_hashes(pixels).tolist()
 
 
 def test_the_least_side_is_still_used_and_one_pixel_less_is_not() -> None:

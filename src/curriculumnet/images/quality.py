@@ -6,14 +6,25 @@ the aspect ratio, colour. A score judges nothing by itself: no picture is left o
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from curriculumnet.images.sampling import SAMPLES, sampled
 
 SCORES = ("dark", "bright", "blurry", "low_information", "odd_aspect_ratio", "greyscale")
 """What `quality` returns, in this order."""
 
+_LUMINANCE = np.array([77, 150, 29], dtype=np.float32) / 256
+"""Weights of red, green and blue (ITU-R BT.601), such that float32 holds the sums exactly."""
+
+_COUNT = SAMPLES**2
+_INFORMATION = np.arange(_COUNT + 1) * np.log2(np.maximum(1, np.arange(_COUNT + 1)))
+"""n · log2(n)."""
+
 _SIDE = 96
-"""Pixels along the short side that are looked at: every k-th, so that large pictures cost no more than small ones."""
+"""Pixels along a side of the middle, where sharpness is looked at."""
 
 _SHARP = 0.02
 """The share of the greatest possible deviation of the Laplacian at which a picture scores 0.63 of the best."""
@@ -22,13 +33,15 @@ _COLOURFUL = 4
 """Difference of the channels, of 255, from which a pixel counts as coloured: compression tints grey ones a little."""
 
 
-def quality(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def quality(pixels: NDArray[np.uint8], sample: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Return a picture's scores.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (height, width, 3)
         Red, green, blue; at least one pixel.
+    sample : ndarray of float32, shape (3, 96, 96), optional
+        What `sampled` returns for these pixels, where that is at hand.
 
     Returns
     -------
@@ -40,20 +53,18 @@ def quality(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         colour, else 1.
     """
     height, width = pixels.shape[:2]
-    step = max(1, min(height, width) // _SIDE)
-    red, green, blue = (np.ascontiguousarray(pixels[::step, ::step, channel]) for channel in range(3))
-    counts = np.bincount(_luminance(red, green, blue).ravel(), minlength=256)
-    cumulated = np.cumsum(counts) / red.size
-    shares = counts[counts > 0] / red.size
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    colours = (sampled(pixels) if sample is None else sample).reshape(3, -1)
+    counts = np.bincount((_LUMINANCE @ colours).astype(np.intp), minlength=256)
+    bright, dark = counts.cumsum().searchsorted((0.05 * _COUNT, 0.99 * _COUNT))
+    coloured = np.count_nonzero(colours.max(axis=0) - colours.min(axis=0) > _COLOURFUL)
     return np.array(
         [
-            np.searchsorted(cumulated, 0.99) / 255,
-            1 - np.searchsorted(cumulated, 0.05) / 255,
-            1 - np.exp(-_roughness(pixels) / _SHARP),
-            -float(shares @ np.log2(shares)) / 8,
+            dark / 255,
+            1 - bright / 255,
+            1 - math.exp(-_roughness(pixels) / _SHARP),
+            max(0.0, math.log2(_COUNT) - _INFORMATION.take(counts).sum() / _COUNT) / 8,
             min(height, width) / max(height, width),
-            float((spread > _COLOURFUL).mean() >= 0.01),
+            coloured >= 0.01 * _COUNT,
         ],
         dtype=np.float32,
     )
@@ -83,17 +94,21 @@ def odd_size(width: NDArray[np.int64], height: NDArray[np.int64]) -> NDArray[np.
     return np.asarray(0.5**beyond, dtype=np.float32)
 
 
-def _luminance(red: NDArray[np.uint8], green: NDArray[np.uint8], blue: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return luminance 0 … 255 from weights of 77, 150 and 29 in 256 (ITU-R BT.601)."""
-    return (np.uint16(77) * red + np.uint16(150) * green + np.uint16(29) * blue) >> np.uint16(8)
-
-
 def _roughness(pixels: NDArray[np.uint8]) -> float:
     """Return the deviation of the Laplacian of green in the middle, as a share of the greatest possible; 0 if flat."""
     height, width = pixels.shape[:2]
     top, left = max(0, height - _SIDE) // 2, max(0, width - _SIDE) // 2
     middle = pixels[top : top + _SIDE, left : left + _SIDE, 1].astype(np.int16)
-    if min(middle.shape) < 3:
+    rows, columns = middle.shape
+    if min(rows, columns) < 3:
         return 0.0
-    laplacian = 4 * middle[1:-1, 1:-1] - middle[:-2, 1:-1] - middle[2:, 1:-1] - middle[1:-1, :-2] - middle[1:-1, 2:]
-    return float(laplacian.std()) / 1020
+    # As one line, in which the neighbours above and below are a row away: five times as fast as in two dimensions.
+    line = middle.ravel()
+    laplacian = 4 * line[columns:-columns]
+    for neighbours in (line[: -2 * columns], line[2 * columns :], line[columns - 1 : -columns - 1]):
+        laplacian -= neighbours
+    laplacian -= line[columns + 1 : line.size - columns + 1]
+    # At the sides, the neighbours in the line are none in the picture.
+    inner = laplacian.reshape(rows - 2, columns)[:, 1:-1].astype(np.float64).ravel()
+    variance = inner @ inner / inner.size - (inner.sum() / inner.size) ** 2
+    return math.sqrt(max(0.0, variance)) / 1020

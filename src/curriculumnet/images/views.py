@@ -179,11 +179,13 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int], interpolation: str) 
     `interpolation` is ``bilinear`` or ``bicubic``.
     """
     import torch
-    from torchvision.transforms.v2 import InterpolationMode, functional
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import resize_image
 
-    # Channels last in memory is what torch resizes fastest; what cannot be written it does not take.
-    pixels = torch.from_numpy(image if image.flags.writeable else image.copy()).permute(2, 0, 1)
-    resized = functional.resize(pixels, list(size), InterpolationMode(interpolation), antialias=True)
+    # Channels last in memory and without gaps is what torch resizes fastest: numpy closes the gaps of a crop in a tenth
+    # of the time that torch would take. What cannot be written it does not take.
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
+    resized = resize_image(pixels, list(size), InterpolationMode(interpolation), antialias=True)
     shown: NDArray[np.uint8] = resized.numpy()
     return shown
 

@@ -11,7 +11,8 @@ from curriculumnet.images.archives import Bytes
 from curriculumnet.images.decode import TooLarge, Unreadable, decode, probe
 from curriculumnet.images.duplicates import byte_digest, perceptual_hashes, pixel_digest
 from curriculumnet.images.loader import worker_count
-from curriculumnet.images.quality import SCORES, quality
+from curriculumnet.images.quality import quality
+from curriculumnet.images.sampling import sampled
 from curriculumnet.ingestion.pool import LIMITS, Fallen, Limits, in_processes
 
 MAX_BYTES = 2**31
@@ -22,7 +23,7 @@ _WORTH_WORKERS = 256
 
 
 class Found(NamedTuple):
-    """What was found in one file."""
+    """What was found in one file; the scores in the order of `images.quality.SCORES`."""
 
     state: str
     reason: str
@@ -64,16 +65,17 @@ def examine(data: bytes, min_side: int) -> Found:
         return Found("refused", f"too large: {error}", bytes=size, digest=digest)
     except Unreadable as error:
         return Found("broken", str(error), bytes=size, digest=digest)
-    known = Found("used", "", header.width, header.height, header.format, size, digest)
+    known = header.width, header.height, header.format, size, digest
     try:
         image = decode(data)
     except Unreadable as error:
-        return known._replace(state="broken", reason=str(error))
+        return Found("broken", str(error), *known)
+    state, reason = "used", ""
     if min(image.shape[:2]) < min_side:
-        known = known._replace(state="refused", reason=f"too small: short side under {min_side} px")
-    scores = dict(zip(SCORES, quality(image).tolist(), strict=True))
-    whole, centre = perceptual_hashes(image).tolist()
-    return known._replace(pixel_digest=pixel_digest(image), phash=whole, phash_centre=centre, **scores)
+        state, reason = "refused", f"too small: short side under {min_side} px"
+    sample = sampled(image)
+    hashes, scores = perceptual_hashes(image, sample).tolist(), quality(image, sample).tolist()
+    return Found(state, reason, *known, pixel_digest(image), *hashes, *scores)
 
 
 def examine_file(files: Bytes, name: str, min_side: int) -> Found:
