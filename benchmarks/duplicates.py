@@ -24,7 +24,10 @@ from sklearn.datasets import load_sample_image
 
 from curriculumnet.images.decode import decode
 from curriculumnet.images.duplicates import (
+    CONFIRMED_COSINE,
+    CONFIRMED_RADIUS,
     NEAR_RADIUS,
+    confirmed,
     mirrored,
     near_groups,
     near_pairs,
@@ -36,8 +39,29 @@ RADII = range(3, 11)
 COUNTS = (20_000, 1_000_000, 10_000_000)
 
 
-def hashes_of_crawl(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the hashes, the row of which each picture is a copy in the end, and the pairs of near copies."""
+NETWORK, SIDE = "tf_efficientnet_lite0", 64
+
+
+def features_of(pictures: list[bytes]) -> NDArray[np.float32]:
+    """Return the features of a network trained on ImageNet, whose weights the extra `weights` has."""
+    import torch
+
+    from curriculumnet.images.views import CentreView
+    from curriculumnet.networks.create import create, normalise, preprocessing
+
+    network = create(NETWORK, 0, image_size=SIDE, pretrained=True).eval()
+    look = preprocessing(NETWORK, SIDE, pretrained=True)
+    view = CentreView(SIDE, look.interpolation, look.crop_pct)
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(pictures), 64):
+            views = np.concatenate([view(data, 0) for data in pictures[start : start + 64]])
+            found.append(network(normalise(torch.from_numpy(views), look, torch.device("cpu"))).numpy())
+    return np.concatenate(found)
+
+
+def pictures_of_crawl(path: Path) -> tuple[list[bytes], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pictures, the row of which each is a copy in the end, and the pairs of near copies."""
     with tarfile.open(path) as tar:
         files = {name.partition("/")[2]: tar.getmember(name) for name in tar.getnames()}
 
@@ -47,18 +71,19 @@ def hashes_of_crawl(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.int64], 
             return stream.read()
 
         truth = list(csv.DictReader(io.StringIO(read("truth.csv").decode())))
-        hashes = np.array([perceptual_hashes(decode(read(row["file_name"]))) for row in truth])
+        pictures = [read(row["file_name"]) for row in truth]
     number = {row["file_name"]: place for place, row in enumerate(truth)}
     original = np.array([number[row["copy_of"] or row["file_name"]] for row in truth])
     near = np.array([(number[row["copy_of"]], number[row["file_name"]]) for row in truth if row["copy"] == "near"])
     while (original != original[original]).any():
         original = original[original]
-    return hashes, original, near
+    return pictures, original, near
 
 
 def found_and_wrong(path: Path) -> None:
     """Print for each radius the share of the known near copies found and how many pairs are wrong."""
-    hashes, original, near = hashes_of_crawl(path)
+    pictures, original, near = pictures_of_crawl(path)
+    hashes = np.array([perceptual_hashes(decode(data)) for data in pictures])
     n = len(hashes)
     print(f"\n{n:,} pictures, {len(near)} known near copies, {n * (n - 1) // 2:,} pairs\n")
     print("| radius | found, whole | found | pairs | wrong, whole | wrong | wrong, with mirrored | in groups |")
@@ -75,6 +100,16 @@ def found_and_wrong(path: Path) -> None:
         group = near_groups(n, pairs, same=same)
         together = (group[near[:, 0]] == group[near[:, 1]]) & (group[near[:, 0]] >= 0)
         print("|", " | ".join([*cells, f"{together.mean():.1%}"]), "|")
+    features = features_of(pictures)
+    print(f"\nConfirmed by features of {NETWORK} at {SIDE} px\n\n| radius | cosine | found | pairs | wrong |")
+    print("|---|---|---|---|---|")
+    for radius in (NEAR_RADIUS, CONFIRMED_RADIUS, max(RADII)):
+        for least in (0.6, CONFIRMED_COSINE, 0.8):
+            pairs = near_pairs(hashes, radius, mirrored=True)
+            pairs = pairs[confirmed(pairs, features, least)]
+            found = (_distances(hashes, near) <= radius) & confirmed(near, features, least)
+            wrong = (original[pairs[:, 0]] != original[pairs[:, 1]]).sum()
+            print(f"| {radius} | {least} | {found.mean():.1%} | {len(pairs)} | {wrong} |")
 
 
 def _distances(hashes: NDArray[np.uint64], pairs: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -579,3 +579,25 @@ def test_pictures_of_low_quality_are_counted_and_used(crawl: Path, write: Write,
     assert by_name["dog/broken.png"]["dark"] is None
     assert by_name["dog/grey.png"]["greyscale"] == 0
     assert by_name["dog/long.png"]["odd_aspect_ratio"] == pytest.approx(0.05)
+
+
+def test_features_that_do_not_fit_are_refused_in_one_sentence(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "features.npy"
+    with pytest.raises(CurriculumNetError, match=r"are not there: give the path of a \.npy file\.$"):
+        ingest(crawl, near_features=path)
+    for wrong, said in (
+        (np.zeros((3, 2)), "has 3 rows, but 24 files are seen"),
+        (np.zeros(24), "no matrix of numbers"),
+        (np.array([["a"]] * 24), "no matrix of numbers"),
+    ):
+        np.save(path, wrong)
+        with pytest.raises(CurriculumNetError, match=said):
+            ingest(crawl, near_features=path)
+    path.write_bytes(b"no matrix")
+    with pytest.raises(CurriculumNetError, match=r"cannot be read as a \.npy matrix"):
+        ingest(crawl, near_features=path)
+    np.save(path, np.ones((24, 2), dtype=np.float32))
+    assert ingest(crawl, near_features=path).seen == 24
+    assert ingest(crawl, near_features=path).seconds == ingest(crawl, near_features=path).seconds

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curriculumnet.ingestion.findings import STATES, Findings
 from curriculumnet.ingestion.scan import Found
@@ -27,7 +28,12 @@ class Judged:
     near_group: list[int]
 
 
-def judged(rows: list[tuple[str, str, Found]], exclude: Collection[str] = (), min_images: int = 1) -> Judged:
+def judged(
+    rows: list[tuple[str, str, Found]],
+    exclude: Collection[str] = (),
+    min_images: int = 1,
+    features: NDArray[np.float32] | None = None,
+) -> Judged:
     sources, labels, each = zip(*rows, strict=True)
     findings = Findings(len(rows))
     findings.put(np.arange(len(rows)), each)
@@ -38,6 +44,7 @@ def judged(rows: list[tuple[str, str, Found]], exclude: Collection[str] = (), mi
         findings,
         exclude={known.index(label) for label in exclude},
         min_images=min_images,
+        features=features,
     )
     return Judged(
         [STATES[code] for code in states.state],
@@ -140,3 +147,20 @@ def test_a_group_of_which_one_is_left_is_none() -> None:
     ]
     assert judged(rows).near_group == [1, 1, -1]
     assert judged(rows, exclude=["fox"]).near_group == [-1, -1, -1]
+
+
+def test_features_part_what_only_looks_alike_to_a_hash_and_join_what_is_further_off() -> None:
+    rows = [
+        ("crawl", "cat", near(0b0111, "a")),  # 0
+        ("crawl", "dog", near(0b0110, "b")),  # 1 near 0 by both
+        ("crawl", "dog", near(0b0111, "c")),  # 2 the hash of 0, another thing
+        ("crawl", "cat", near(0b0101, "d")),  # 3 near 0, without features
+        ("crawl", "cat", near(0xFF << 40, "e")),  # 4
+        ("crawl", "cat", near(0xFF << 48, "f")),  # 5 16 bits from 4: too far in any case
+        ("crawl", "dog", near(0x0F << 40, "g")),  # 6 4 bits from 4, another thing
+        ("crawl", "dog", near((0xFF << 40) | 0xFF, "h")),  # 7 8 bits from 4, the same thing
+    ]
+    one, other = [1.0, 0.0], [0.0, 1.0]
+    features = np.array([one, [0.9, 0.1], other, [np.nan] * 2, one, one, other, one], dtype=np.float32)
+    assert judged(rows, features=features).near_group == [0, 0, -1, 0, 4, -1, -1, 4]
+    assert judged(rows).near_group == [0, 0, 0, 0, 4, -1, 4, -1]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curriculumnet.images.duplicates import (
+    CONFIRMED_COSINE,
+    CONFIRMED_RADIUS,
     NEAR_RADIUS,
+    confirmed,
     first_match,
     first_of_each,
     in_several_categories,
@@ -64,6 +68,7 @@ def judge(
     *,
     exclude: Collection[int] = (),
     min_images: int = 1,
+    features: NDArray[Any] | None = None,
 ) -> States:
     """Give each file the first state that applies to it, and find near copies among those that are used.
 
@@ -79,6 +84,8 @@ def judge(
         Categories to leave out.
     min_images : int
         Categories with fewer usable images of the crawl are left out.
+    features : ndarray of numbers, shape (n, d), optional
+        By which near copies are confirmed; NaN where a file has none.
     """
     state, reason = found.state.copy(), found.reason.copy()
     copy_of = np.full(len(found), -1, dtype=np.int64)
@@ -113,17 +120,23 @@ def judge(
         rows = np.flatnonzero((state == _USED) & categories[category])
         if len(rows):
             state[rows], reason[rows] = _EXCLUDED, found.reasons.code(why)
-    return States(state, reason, copy_of, conflict, _near_copies(found, state))
+    return States(state, reason, copy_of, conflict, _near_copies(found, state, features))
 
 
-def _near_copies(found: Findings, state: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _near_copies(found: Findings, state: NDArray[np.uint8], features: NDArray[Any] | None) -> NDArray[np.int64]:
     """Return the groups of the used images that are all near copies of each other."""
     group = np.full(len(found), -1, dtype=np.int64)
     rows = np.flatnonzero((state == _USED) & found.decoded)
     if len(rows):
         hashes = found.hashes[rows]
         size = found.width[rows].astype(np.int64) * found.height[rows]
-        pairs = near_pairs(hashes, NEAR_RADIUS, mirrored=True)
-        leader = near_groups(len(rows), pairs, same=same_hashes(hashes), size=size)
+        same = same_hashes(hashes)
+        pairs = near_pairs(hashes, NEAR_RADIUS if features is None else CONFIRMED_RADIUS, mirrored=True)
+        if features is not None:
+            pairs = pairs[confirmed(rows[pairs], features, CONFIRMED_COSINE)]
+            # Equal hashes are no pairs: each is confirmed beside the first of them, or stands alone.
+            own = np.arange(len(rows))
+            same = np.where(confirmed(rows[np.stack([own, same], axis=1)], features, CONFIRMED_COSINE), same, own)
+        leader = near_groups(len(rows), pairs, same=same, size=size)
         group[rows] = np.where(leader >= 0, rows[leader], -1)
     return group

@@ -11,11 +11,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curriculumnet.console import Grid, Progress, say, warn
-from curriculumnet.errors import SourceError, UsageError, WorkFolderError
+from curriculumnet.errors import FeaturesError, SourceError, UsageError, WorkFolderError
 from curriculumnet.images.archives import GONE, UNTOLD
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,6 +192,7 @@ def ingest(
     min_side: int = 16,
     min_images: int = 2,
     val_share: float = 0.1,
+    near_features: str | os.PathLike[str] | None = None,
     seed: int = 0,
     workers: int | None = None,
     quiet: bool = False,
@@ -225,6 +226,9 @@ def ingest(
         Leave out categories with fewer usable images.
     val_share : float
         The share of each category to hold out for validation. 0 holds out none.
+    near_features : path-like, optional
+        Features (.npy) by which near copies are confirmed. Row i is that of the file which an earlier ``ingest`` of the
+        same files gave the image_id i, as ``embed`` writes them. More near copies are found then, and fewer wrong ones.
     seed : int
         Decides which images are held out.
     workers : int, optional
@@ -241,6 +245,8 @@ def ingest(
     ------
     SourceError
         A source is missing, empty or unusable, has one category only, or labels that the crawl does not have.
+    FeaturesError
+        The features are missing, no matrix, or of another length.
     UsageError, UnknownNameError
         A setting does not fit, or a category to leave out does not exist.
     WorkFolderError
@@ -279,6 +285,10 @@ def ingest(
     with folder.lock(lambda message: say(message, quiet=quiet)):
         stamps = {key: each.stamps() for key, each in given.items()}
         inputs = {key: each.fingerprint(stamps[key]) for key, each in given.items()}
+        features = None
+        if near_features is not None:
+            features = _features(Path(near_features), len(rows))
+            inputs["near_features"] = file_digest(Path(near_features))
         _check_owner(folder, given["crawl"], inputs["crawl"])
         done = folder.finished(_STEP, inputs, settings)
         if done is not None:
@@ -296,6 +306,7 @@ def ingest(
             found,
             exclude={code for code, category in enumerate(categories) if category in set(exclude_category)},
             min_images=min_images,
+            features=features,
         )
         _check_usable(rows, found, states)
         splits = _splits(rows, found, states, val_share, seed)
@@ -351,6 +362,25 @@ def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
         raise WorkFolderError(
             f"{folder.path} is the work folder of another source, {known['place']}: give another folder with -o."
         )
+
+
+def _features(path: Path, n: int) -> NDArray[Any]:
+    """Open features without reading them; they must have a row for each file."""
+    import numpy as np
+
+    if not path.is_file():
+        raise FeaturesError(f"The features {path} are not there: give the path of a .npy file.")
+    try:
+        features: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): save it with numpy.save.") from error
+    if not isinstance(features, np.ndarray) or features.ndim != 2 or features.dtype.kind not in "fiu":
+        raise FeaturesError(f"{path} is no matrix of numbers with a row for each file: take what `embed` wrote.")
+    if len(features) != n:
+        raise FeaturesError(
+            f"{path} has {len(features):,} rows, but {n:,} files are seen: take what `embed` wrote for these files."
+        )
+    return features
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
