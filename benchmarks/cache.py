@@ -128,7 +128,7 @@ def main() -> None:
     """Measure, and print the table as it grows."""
     torch.set_num_threads(1)
     workers = min(2, worker_count(None))
-    photos = photographs(sys.argv[1] if len(sys.argv) > 1 else None)
+    photos = list(photographs(sys.argv[1] if len(sys.argv) > 1 else None))
     print(
         f"Milliseconds a picture by the clock, and of the processor; workers: {workers}. The last column is the faster",
         "of the two in memory divided by the cache.",
@@ -139,7 +139,7 @@ def main() -> None:
         sep="\n",
     )
     for size, side in CASES:
-        measure(COPIES * encoded(photos, size), size, side, workers)
+        measure(COPIES * list(encoded(photos, size)), size, side, workers)
 
 
 if __name__ == "__main__":

@@ -182,7 +182,8 @@ class Folder:
         if not stat.S_ISREG(self._stat(name).st_mode):
             # Opening a pipe would wait for ever.
             raise FileNotFoundError(errno.ENOENT, "not a file", name)
-        return Path(self.root, name).read_bytes()
+        with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read()
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes; OSError when it is gone."""
@@ -200,9 +201,13 @@ class Folder:
         """Return nothing: the files' stamps tell."""
         return ""
 
+    def _path(self, name: str) -> str:
+        # Not by pathlib, which takes ten microseconds: a twentieth of what decoding a small picture takes.
+        return os.path.join(self.root, name)  # noqa: PTH118
+
     def _stat(self, name: str) -> os.stat_result:
         try:
-            return Path(self.root, name).stat()
+            return os.stat(self._path(name))  # noqa: PTH116
         except ValueError as error:
             # A list may hold names that no file can have, such as ones with a zero byte.
             raise FileNotFoundError(errno.ENOENT, str(error), name) from error

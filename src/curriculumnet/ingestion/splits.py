@@ -51,7 +51,7 @@ def hold_out(
     if not len(digests) or share <= 0:
         return chosen
     picture = same_pictures(digests)
-    unit = picture if group is None else _connected(picture, group)
+    unit = picture if group is None or (group < 0).all() else _connected(picture, group)
     count = np.bincount(category)
     target = np.where(count >= LEAST, np.maximum(1, np.rint(count * share)), 0).astype(np.int64)
     target = np.minimum(target, np.maximum(count - 1, 0))
