@@ -598,6 +598,28 @@ def test_features_that_do_not_fit_are_refused_in_one_sentence(
     path.write_bytes(b"no matrix")
     with pytest.raises(CurriculumNetError, match=r"cannot be read as a \.npy matrix"):
         ingest(crawl, near_features=path)
-    np.save(path, np.ones((24, 2), dtype=np.float32))
-    assert ingest(crawl, near_features=path).seen == 24
-    assert ingest(crawl, near_features=path).seconds == ingest(crawl, near_features=path).seconds
+    path.write_bytes(b"PK\x03\x04junk")
+    with pytest.raises(CurriculumNetError, match=r"cannot be read as a \.npy matrix"):
+        ingest(crawl, near_features=path)
+
+
+def test_features_part_near_copies_until_they_are_left_out(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(crawl / "cat/00.png") as image:
+        image.convert("RGB").save(crawl / "cat/00.jpg", quality=95)
+    first = ingest(crawl)
+    names = first.table()["file_name"].to_pylist()
+    alike = [names.index("cat/00.jpg"), names.index("cat/00.png")]
+    assert first.near_copies == 2
+    features = np.ones((25, 2), dtype=np.float32)
+    features[alike] = [[1, 0], [0, 1]]
+    np.save(tmp_path / "features.npy", features)
+    assert ingest(crawl, near_features=tmp_path / "features.npy").near_copies == 0
+    assert ingest(crawl, near_features=tmp_path / "features.npy").near_copies == 0
+    features[alike] = 1
+    np.save(tmp_path / "features.npy", features)
+    assert ingest(crawl, near_features=tmp_path / "features.npy").near_copies == 2
+    capsys.readouterr()
+    assert ingest(crawl).near_copies == 2
+    assert "Near copies had been confirmed by features, and are not any more" in capsys.readouterr().err

@@ -164,3 +164,10 @@ def test_features_part_what_only_looks_alike_to_a_hash_and_join_what_is_further_
     features = np.array([one, [0.9, 0.1], other, [np.nan] * 2, one, one, other, one], dtype=np.float32)
     assert judged(rows, features=features).near_group == [0, 0, -1, 0, 4, -1, -1, 4]
     assert judged(rows).near_group == [0, 0, 0, 0, 4, -1, 4, -1]
+
+
+def test_of_equal_hashes_those_that_the_first_does_not_confirm_may_confirm_each_other() -> None:
+    rows = [("crawl", "cat", near(7, picture)) for picture in "abcdef"]
+    features = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]], dtype=np.float32)
+    assert judged(rows, features=features).near_group == [0, 1, 0, 1, -1, 1]
+    assert judged(rows).near_group == [0] * 6

@@ -341,14 +341,18 @@ def test_decoded_pictures_of_an_earlier_reading_of_the_crawl_are_made_anew(prepa
     assert [place for place in range(60) if (before[place] != after[place]).any()] == [3]
 
 
-def test_whether_pictures_were_kept_decoded_is_a_setting(work):
+def test_whether_pictures_were_kept_decoded_is_a_setting(work, capsys):
     cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL)
     settings = json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
     assert settings["cache"] is True
     assert cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL).up_to_date
     shutil.rmtree(work / "cache")
     assert cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL).up_to_date
-    assert not cn.train(work, recipe="model-a", epochs=1, **SMALL).up_to_date
+    capsys.readouterr()
+    assert not cn.train(work, recipe="model-a", epochs=1, **(SMALL | {"quiet": False})).up_to_date
+    assert "Run model-a was trained with other settings (cache True, now False)" in capsys.readouterr().err
+    # As it was before there were caches.
+    assert "cache" not in json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
 
 
 def test_a_disk_without_room_for_the_decoded_pictures_is_one_sentence(work, monkeypatch):

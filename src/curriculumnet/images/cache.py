@@ -34,8 +34,8 @@ from curriculumnet.images.views import TrainingView, resize
 VERSION = "1"
 """Another one when the same pictures would be kept otherwise."""
 
-_BLOCK = 16
-"""Pictures that a worker decodes at a time: at 224 px about 9 MB."""
+_BLOCK, _BLOCK_BYTES = 16, 1 << 24
+"""Pictures that a worker decodes at a time, and the bytes that they may take: at 224 px 16 take about 9 MB."""
 
 _LENGTH = struct.Struct("<Q")
 
@@ -210,7 +210,8 @@ class _Decoding:
 
     def __init__(self, pictures: Pictures, layout: Layout) -> None:
         self._pictures, self._sizes = pictures, layout.sizes
-        self._batches = even_batches(layout.ids, _BLOCK)
+        largest = int(np.diff(layout.offsets).max(initial=1))
+        self._batches = even_batches(layout.ids, max(1, min(_BLOCK, _BLOCK_BYTES // largest)))
 
     def __len__(self) -> int:
         return len(self._batches)

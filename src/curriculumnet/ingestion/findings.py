@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curriculumnet.images.archives import GONE
 from curriculumnet.images.quality import SCORES
 from curriculumnet.ingestion.scan import Found
+from curriculumnet.ingestion.sources.listing import Listing
 from curriculumnet.work import tables
 
 STATES = tuple(tables.STATES)
@@ -149,6 +153,41 @@ class Findings:
                 for column, name in enumerate(SCORES)
             },
         }
+
+
+class Known(NamedTuple):
+    """What an earlier reading found in n files.
+
+    Attributes
+    ----------
+    images : pyarrow.Table
+        The table of images.
+    modified : ndarray of int64, shape (n,)
+        When each file had been changed, in ns since 1970; UNTOLD where nothing told.
+    roots : dict of str to str
+        The root of each source then.
+    """
+
+    images: pa.Table
+    modified: NDArray[np.int64]
+    roots: dict[str, str]
+
+    def same(self, listing: Listing, stamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places in a listing of files that have the time and the size that they had, and their rows then.
+
+        What was missing or broken is looked at again: rights, memory and what can be decoded differ from day to day.
+        """
+        keys = pa.array([key for key, place in self.roots.items() if place == listing.root], pa.string())
+        here = (self.modified >= 0) & pc.is_in(self.images["source"], keys).to_numpy()
+        here &= ~pc.is_in(self.images["state"], pa.array(["missing", "broken"])).to_numpy()
+        then = np.flatnonzero(here)
+        names = self.images["file_name"].take(then).combine_chunks()
+        found = pc.index_in(listing.file_names, value_set=names)
+        places = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+        rows = then[found.drop_null().to_numpy()]
+        sizes = self.images["bytes"].fill_null(GONE).to_numpy()[rows]
+        equal = (stamps[places, 1] == self.modified[rows]) & (stamps[places, 0] == sizes)
+        return places[equal], rows[equal]
 
 
 def _from_hex(digests: Iterable[str | None]) -> NDArray[np.uint8]:

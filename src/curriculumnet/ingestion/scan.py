@@ -18,6 +18,9 @@ from curriculumnet.ingestion.pool import LIMITS, Fallen, Limits, in_processes
 MAX_BYTES = 2**31
 """The largest file that is read, in bytes: more than the largest picture that is decoded takes at 16 bits a colour."""
 
+EXAMINED = 2
+"""Another number when something else would be found in the same file: what was found before is then not kept."""
+
 _WORTH_WORKERS = 256
 """Files from which starting more than one worker pays, unless a number was asked for."""
 

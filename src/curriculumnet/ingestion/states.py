@@ -134,9 +134,26 @@ def _near_copies(found: Findings, state: NDArray[np.uint8], features: NDArray[An
         pairs = near_pairs(hashes, NEAR_RADIUS if features is None else CONFIRMED_RADIUS, mirrored=True)
         if features is not None:
             pairs = pairs[confirmed(rows[pairs], features, CONFIRMED_COSINE)]
-            # Equal hashes are no pairs: each is confirmed beside the first of them, or stands alone.
-            own = np.arange(len(rows))
-            same = np.where(confirmed(rows[np.stack([own, same], axis=1)], features, CONFIRMED_COSINE), same, own)
+            same = _confirmed_same(same, rows, features)
         leader = near_groups(len(rows), pairs, same=same, size=size)
         group[rows] = np.where(leader >= 0, rows[leader], -1)
     return group
+
+
+def _confirmed_same(same: NDArray[np.int64], rows: NDArray[np.int64], features: NDArray[Any]) -> NDArray[np.int64]:
+    """Return for each row the first of equal hashes whose features it confirms; itself where there is none.
+
+    Equal hashes are no pairs. Those that the first of them does not confirm are tried with the first of these, and so
+    on.
+    """
+    leader = np.arange(len(same))
+    left = np.flatnonzero(same != leader)
+    first = same[left]
+    while len(left):
+        good = confirmed(rows[np.stack([first, left], axis=1)], features, CONFIRMED_COSINE)
+        leader[left[good]] = first[good]
+        left = left[~good]
+        _, at, kind = np.unique(same[left], return_index=True, return_inverse=True)
+        first = left[at][kind]
+        left, first = left[first != left], first[first != left]
+    return leader

@@ -8,21 +8,21 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import FeaturesError, SourceError, UsageError, WorkFolderError
-from curriculumnet.images.archives import GONE, UNTOLD
+from curriculumnet.images.archives import UNTOLD
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, file_digest
+from curriculumnet.work.folder import IMAGES, Record, Stopwatch, WorkFolder, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from curriculumnet.ingestion.findings import Findings
+    from curriculumnet.ingestion.findings import Findings, Known
     from curriculumnet.ingestion.rows import Rows
     from curriculumnet.ingestion.sources.kinds import Source
     from curriculumnet.ingestion.states import States
@@ -32,43 +32,6 @@ _MODIFIED = tables.MODIFIED.file
 
 _PART = 16_384
 """Rows of the table of images that are made at a time."""
-
-
-class Known(NamedTuple):
-    """What an earlier reading found.
-
-    Attributes
-    ----------
-    images : pyarrow.Table
-        The table of images of n files.
-    modified : ndarray of int64, shape (n,)
-        When each file had been changed, in ns since 1970; UNTOLD where nothing told.
-    roots : dict of str to str
-        The root of each source then.
-    """
-
-    images: pa.Table
-    modified: NDArray[np.int64]
-    roots: dict[str, str]
-
-    def same(self, source: Source, stamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places in a source of files that have the time and the size that they had, and their rows then."""
-        import numpy as np
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        root = source.listing.root
-        keys = pa.array([key for key, place in self.roots.items() if place == root], pa.string())
-        here = (self.modified >= 0) & pc.is_in(self.images["source"], keys).to_numpy()
-        here &= pc.not_equal(self.images["state"], "missing").to_numpy()
-        then = np.flatnonzero(here)
-        names = self.images["file_name"].take(then).combine_chunks()
-        found = pc.index_in(source.listing.file_names, value_set=names)
-        places = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
-        rows = then[found.drop_null().to_numpy()]
-        sizes = self.images["bytes"].fill_null(GONE).to_numpy()[rows]
-        equal = (stamps[places, 1] == self.modified[rows]) & (stamps[places, 0] == sizes)
-        return places[equal], rows[equal]
 
 
 @dataclass(frozen=True)
@@ -254,6 +217,7 @@ def ingest(
     """
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep
+    from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.sources.kinds import read_source, source_name
     from curriculumnet.ingestion.states import judge
 
@@ -285,10 +249,9 @@ def ingest(
     with folder.lock(lambda message: say(message, quiet=quiet)):
         stamps = {key: each.stamps() for key, each in given.items()}
         inputs = {key: each.fingerprint(stamps[key]) for key, each in given.items()}
-        features = None
         if near_features is not None:
-            features = _features(Path(near_features), len(rows))
-            inputs["near_features"] = file_digest(Path(near_features))
+            settings["near_features"] = os.fspath(near_features)
+            inputs["near_features"] = _features_digest(Path(near_features))
         _check_owner(folder, given["crawl"], inputs["crawl"])
         done = folder.finished(_STEP, inputs, settings)
         if done is not None:
@@ -296,7 +259,11 @@ def ingest(
                 folder.update_project(sources=rows.projects())
             say(f"{folder.path}: the images are ingested and up to date; nothing to do.", quiet=quiet)
             return _result(folder, done.seconds)
+        features = None if near_features is None else _features(folder, Path(near_features), len(rows))
         before = _before(folder, inputs)
+        earlier = folder.record(_STEP)
+        if earlier is not None and "near_features" in earlier.settings and near_features is None:
+            warn("Near copies had been confirmed by features, and are not any more: --near-features does it again.")
         found = _scan(rows, stamps, _known(folder, settings), min_side, workers, quiet)
         labels = rows.column("labels")
         categories = labels.dictionary.to_pylist()
@@ -322,7 +289,7 @@ def ingest(
             settings,
             [IMAGES, _MODIFIED],
             watch.seconds,
-            {"seen": counts["seen"], "used": counts["used"]},
+            {"seen": counts["seen"], "used": counts["used"], "examined": EXAMINED},
             sources=rows.projects(),
             categories=list(counts["categories"]),
             account=counts,
@@ -364,22 +331,37 @@ def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
         )
 
 
-def _features(path: Path, n: int) -> NDArray[Any]:
-    """Open features without reading them; they must have a row for each file."""
-    import numpy as np
-
+def _features_digest(path: Path) -> str:
     if not path.is_file():
         raise FeaturesError(f"The features {path} are not there: give the path of a .npy file.")
+    return file_digest(path)
+
+
+def _features(folder: WorkFolder, path: Path, n: int) -> NDArray[Any]:
+    """Open features without reading them; they must have a row for each file, as these are numbered now."""
+    import numpy as np
+
     try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise ValueError("it begins otherwise")
         features: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): save it with numpy.save.") from error
-    if not isinstance(features, np.ndarray) or features.ndim != 2 or features.dtype.kind not in "fiu":
+    if features.ndim != 2 or features.dtype.kind not in "fiu":
         raise FeaturesError(f"{path} is no matrix of numbers with a row for each file: take what `embed` wrote.")
     if len(features) != n:
         raise FeaturesError(
             f"{path} has {len(features):,} rows, but {n:,} files are seen: take what `embed` wrote for these files."
         )
+    for name in folder.names("embed"):
+        record = folder.record(f"embed:{name}")
+        known = record is not None and any(path.resolve() == folder.file(each).resolve() for each in record.outputs)
+        if record is not None and known and record.inputs.get(IMAGES) != folder.digest(IMAGES):
+            raise FeaturesError(
+                f"{path} has the features of an earlier reading of the crawl, whose files may have had other numbers: "
+                "`curriculumnet embed` makes them again."
+            )
     return features
 
 
@@ -396,9 +378,17 @@ def _before(folder: WorkFolder, inputs: dict[str, str]) -> pa.Table | None:
     return tables.read(folder.file(IMAGES), list(CHANGED), memory_map=False)
 
 
+def _is_recorded(folder: WorkFolder, record: Record, name: str) -> bool:
+    """Whether a table is the one that was recorded: of two, one may be newer, where `ingest` was killed between."""
+    return folder.file(name).is_file() and folder.digest(name) == record.outputs.get(name, {}).get("digest")
+
+
 def _known(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
     """Return what an earlier reading found in each file; None when there was none, or it looked otherwise."""
     import numpy as np
+
+    from curriculumnet.ingestion.findings import Known
+    from curriculumnet.ingestion.scan import EXAMINED
 
     before = folder.record(_STEP)
     made_by = folder.project.get("versions", {}).get("curriculumnet")
@@ -406,7 +396,8 @@ def _known(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
         before is None
         or before.settings["min_side"] != settings["min_side"]
         or made_by != __version__
-        or not all(folder.file(name).is_file() for name in (IMAGES, _MODIFIED))
+        or before.figures.get("examined") != EXAMINED
+        or not all(_is_recorded(folder, before, name) for name in (IMAGES, _MODIFIED))
     ):
         return None
     images = tables.read(folder.file(IMAGES), memory_map=False)
@@ -432,7 +423,7 @@ def _scan(
     from curriculumnet.ingestion.sources.listing import Names
 
     found = Findings(len(rows))
-    places = {}
+    places, kept = {}, 0
     for origin, source in rows.given.items():
         listing, of = source.listing, rows.of(origin)
         unread = np.ones(len(listing), dtype=np.bool_)
@@ -441,21 +432,26 @@ def _scan(
             found.put(of[aside], [Found(*why) for why in listing.set_aside.values()])
             unread[aside] = False
         if known is not None:
-            same, there = known.same(source, stamps[origin])
-            found.put_known(of[same], known.images.take(there))
+            same, there = known.same(source.listing, stamps[origin])
+            for start in range(0, len(same), _PART):
+                part = slice(start, start + _PART)
+                found.put_known(of[same[part]], known.images.take(there[part]))
             unread[same] = False
+            kept += len(same)
         places[origin] = np.flatnonzero(unread)
+    # An earlier table of a million files takes some hundred megabytes.
+    del known
     total = sum(map(len, places.values()))
-    if known is not None and total < len(rows):
-        say(f"{len(rows) - total:,} files are as they were; {total:,} are read.", quiet=quiet)
+    if kept:
+        say(f"{kept:,} files are as they were; {total:,} are read.", quiet=quiet)
     with Progress("reading pictures", total, "files", quiet=quiet) as progress:
         for origin, source in rows.given.items():
             of = rows.of(origin)[places[origin]]
             names = Names(source.listing.file_names.take(places[origin]))
             with closing(scan(source.files, names, min_side=min_side, workers=workers)) as looked:
-                for start, part in looked:
-                    found.put(of[start : start + len(part)], part)
-                    progress.advance(len(part))
+                for start, these in looked:
+                    found.put(of[start : start + len(these)], these)
+                    progress.advance(len(these))
     return found
 
 

@@ -266,10 +266,12 @@ def train(
             "crop_scale": list(crop_scale),
             "crop_ratio": list(crop_ratio),
             "mirror": mirror,
-            "cache": cache,
             "precision": precision,
             "seed": seed,
         }
+        if cache:
+            # Not there otherwise: what was trained before there were caches is trained already.
+            settings["cache"] = True
         check_ranges(settings | {"workers": workers})
         record = folder.finished(f"train:{run}", inputs, settings)
         if record:
@@ -350,7 +352,7 @@ def _train(
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
     pictures = Pictures(images, sources)
     shown: Viewed[TrainingView] = pictures
-    if settings["cache"]:
+    if settings.get("cache"):
         shown = _cached(folder, images, pictures, settings, inputs[TRAINING_IMAGES], count, quiet)
     key = {"settings": settings, "inputs": inputs}
     resumed = checkpoints.load(folder, run, key)
@@ -494,10 +496,11 @@ def _say_what_is_replaced(
     record = folder.record(f"train:{run}")
     if record is None or not folder.file(f"runs/{run}/model").is_dir():
         return
+    before, now = ({"cache": False} | found for found in (record.settings, json.loads(json.dumps(settings))))
     changed = [
-        f"{name.replace('_', ' ')} {_shown(record.settings[name])}, now {_shown(value)}"
-        for name, value in json.loads(json.dumps(settings)).items()
-        if name in record.settings and record.settings[name] != value
+        f"{name.replace('_', ' ')} {_shown(before[name])}, now {_shown(value)}"
+        for name, value in now.items()
+        if name in before and before[name] != value
     ]
     if not changed and record.inputs == inputs:
         console.say(f"Files of run {run} are gone or changed: they are made again.", quiet=quiet)
@@ -554,7 +557,7 @@ def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
 
 
 def _default_optimizer(model: str, pretrained: bool) -> Literal["sgd", "adamw"]:
-    """Return SGD for what convolutional networks are, and AdamW for what it cannot train from scratch."""
+    """Return SGD where all norms are batch norms, as in most convolutional networks: it cannot train others."""
     from curriculumnet.networks.create import normalises_by_batches
 
     return "sgd" if pretrained or normalises_by_batches(model) else "adamw"

@@ -43,4 +43,4 @@ def file_name(written: str) -> str:
     ('cats/1.jpg', 'cats/1.jpg')
     """
     name = written if "/" in written else written.replace("\\", "/")
-    return name.removeprefix("./")
+    return name.removeprefix("./").rstrip("/")
