@@ -26,7 +26,7 @@ import typer.core
 
 import curriculumnet
 from curriculumnet import console
-from curriculumnet.errors import CurriculumNetError, MachineError
+from curriculumnet.errors import CurriculumNetError, MachineError, UsageError
 from curriculumnet.flags import Flag, first_sentence, flags
 from curriculumnet.version import __version__
 
@@ -120,6 +120,8 @@ def _callback(function: Callable[..., Any], found: tuple[Flag, ...]) -> Callable
         as_json, debug = given.pop("json"), given.pop("debug")
         arguments = {flag.name: _given(flag, given[flag.name]) for flag in found if flag.name in given}
         with _errors_shown(debug):
+            if as_json and arguments.get("jsonl"):
+                raise UsageError("--json and --jsonl are two forms of the same answers: give one of them.")
             # With --json nothing else may reach stdout, not even what a library prints.
             with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
                 result = function(**arguments)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
 import tarfile
 import zlib
@@ -501,3 +502,10 @@ def test_a_damaged_model_is_one_sentence(work, pictures, file, message):
         with pytest.raises(InputError, match=message) as raised:
             cn.predict(model, pictures, **PLAIN)
         assert raised.value.exit_code == 3
+
+
+def test_two_forms_of_json_at_once_are_refused():
+    command = [sys.executable, "-c", "from curriculumnet.cli import main; main()", "predict", "x", "y"]
+    done = subprocess.run([*command, "--json", "--jsonl"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--json and --jsonl are two forms of the same answers: give one of them." in done.stderr
