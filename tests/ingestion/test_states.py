@@ -154,7 +154,7 @@ def test_features_part_what_only_looks_alike_to_a_hash_and_join_what_is_further_
         ("crawl", "cat", near(0b0111, "a")),  # 0
         ("crawl", "dog", near(0b0110, "b")),  # 1 near 0 by both
         ("crawl", "dog", near(0b0111, "c")),  # 2 the hash of 0, another thing
-        ("crawl", "cat", near(0b0101, "d")),  # 3 near 0, without features
+        ("crawl", "cat", near(0b0101, "d")),  # 3 near 0, but without features
         ("crawl", "cat", near(0xFF << 40, "e")),  # 4
         ("crawl", "cat", near(0xFF << 48, "f")),  # 5 16 bits from 4: too far in any case
         ("crawl", "dog", near(0x0F << 40, "g")),  # 6 4 bits from 4, another thing
@@ -162,7 +162,7 @@ def test_features_part_what_only_looks_alike_to_a_hash_and_join_what_is_further_
     ]
     one, other = [1.0, 0.0], [0.0, 1.0]
     features = np.array([one, [0.9, 0.1], other, [np.nan] * 2, one, one, other, one], dtype=np.float32)
-    assert judged(rows, features=features).near_group == [0, 0, -1, 0, 4, -1, -1, 4]
+    assert judged(rows, features=features).near_group == [0, 0, -1, -1, 4, -1, -1, 4]
     assert judged(rows).near_group == [0, 0, 0, 0, 4, -1, 4, -1]
 
 

@@ -234,8 +234,7 @@ def confirmed(pairs: NDArray[np.int64], features: NDArray[Any], least: float) ->
     pairs : ndarray of int64, shape (m, 2)
         Row numbers.
     features : ndarray of numbers, shape (n, d)
-        May be memory-mapped: only the rows in pairs are read. Without them, where a row has NaN, the hashes are
-        believed.
+        May be memory-mapped: only the rows in pairs are read. NaN confirms nothing.
     least : float
         The cosine from which a pair is confirmed.
 
@@ -249,7 +248,7 @@ def confirmed(pairs: NDArray[np.int64], features: NDArray[Any], least: float) ->
         first, second = (np.asarray(features[part[:, side]], dtype=np.float32) for side in (0, 1))
         lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
         product = np.einsum("ij,ij->i", first, second)
-        found[start : start + len(part)] = ~(product < least * lengths)
+        found[start : start + len(part)] = product >= least * lengths
     return found
 
 

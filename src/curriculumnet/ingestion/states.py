@@ -85,7 +85,7 @@ def judge(
     min_images : int
         Categories with fewer usable images of the crawl are left out.
     features : ndarray of numbers, shape (n, d), optional
-        By which near copies are confirmed; NaN where a file has none.
+        By which near copies are confirmed; NaN, where a file has none, confirms nothing.
     """
     state, reason = found.state.copy(), found.reason.copy()
     copy_of = np.full(len(found), -1, dtype=np.int64)
