@@ -18,6 +18,19 @@ from curriculumnet.work.folder import WorkFolder
 SMALL = {"model": "test_resnet", "image_size": 32, "batch_size": 16, "workers": 0, "device": "cpu", "quiet": True}
 
 
+def breaking_off(through):
+    """A loader of which a training is stopped before its fifth batch."""
+
+    def load(*arguments, **keywords):
+        # The validation and test pictures come first, with no seed.
+        for number, batch in enumerate(through(*arguments, **keywords)):
+            if number == 4 and "seed" in keywords:
+                raise KeyboardInterrupt
+            yield batch
+
+    return load
+
+
 def weights(work, run):
     from safetensors.torch import load_file
 
@@ -138,17 +151,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(work, monkeypatch)
     monkeypatch.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
     through = loader.load
 
-    def breaks_off(*arguments, **keywords):
-        # The validation and test pictures come first, with no batch number to begin with.
-        loaded = through(*arguments, **keywords)
-        if "seed" not in keywords:
-            yield from loaded
-        for number, batch in enumerate(loaded):
-            if number == 4:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(loader, "load", breaks_off)
+    monkeypatch.setattr(loader, "load", breaking_off(through))
     with pytest.raises(KeyboardInterrupt):
         cn.train(work, recipe="model-d", name="stopped", **options)
     monkeypatch.setattr(loader, "load", through)
@@ -400,13 +403,7 @@ def test_a_training_along_decoded_pictures_goes_on_where_it_was(work, monkeypatc
     monkeypatch.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
     through = loader.load
 
-    def breaks_off(*arguments, **keywords):
-        for number, batch in enumerate(through(*arguments, **keywords)):
-            if number == 4 and "seed" in keywords:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(loader, "load", breaks_off)
+    monkeypatch.setattr(loader, "load", breaking_off(through))
     with pytest.raises(KeyboardInterrupt):
         cn.train(work, recipe="model-d", name="stopped", **options)
     monkeypatch.setattr(loader, "load", through)

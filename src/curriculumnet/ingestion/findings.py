@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,7 @@ class Texts:
             self.known.append(text)
         return code
 
-    def column(self, codes: NDArray[np.int32]) -> pa.Array:
+    def column(self, codes: NDArray[np.integer[Any]]) -> pa.Array:
         """Return the texts of many codes as Arrow strings, null for codes below 0."""
         return pa.DictionaryArray.from_arrays(
             pa.array(codes, mask=codes < 0), pa.array(self.known, pa.string())

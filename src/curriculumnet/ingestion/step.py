@@ -506,6 +506,7 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
     """Return each row's split as a code of `tables.SPLITS`; validation images are held out where none were given."""
     import numpy as np
 
+    from curriculumnet.ingestion.findings import STATES
     from curriculumnet.ingestion.splits import hold_out
     from curriculumnet.ingestion.states import KEYS
 
@@ -524,7 +525,7 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
         group=states.near_group[used] if groups is None else groups[used],
     )
     splits[used[held]] = val
-    copies = np.flatnonzero(states.state == list(tables.STATES).index("copy"))
+    copies = np.flatnonzero(states.state == STATES.index("copy"))
     splits[copies] = splits[states.copy_of[copies]]
     if val_share > 0 and not held.any():
         warn("No pictures could be held out for validation: the categories or groups do not allow it.")
@@ -550,7 +551,7 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
     import pyarrow as pa
 
     from curriculumnet.images.quality import odd_size
-    from curriculumnet.ingestion.findings import STATES
+    from curriculumnet.ingestion.findings import STATES, Texts
     from curriculumnet.ingestion.states import KEYS
 
     odd = np.full(len(rows), np.nan, dtype=np.float32)
@@ -564,9 +565,9 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
             tables.IMAGES,
             {
                 "image_id": np.arange(start, min(start + _PART, len(rows))),
-                "source": _texts(KEYS, rows.source[part]),
-                "split": _texts(tables.SPLITS, splits[part]),
-                "state": _texts(STATES, states.state[part]),
+                "source": Texts(*KEYS).column(rows.source[part]),
+                "split": Texts(*tables.SPLITS).column(splits[part]),
+                "state": Texts(*STATES).column(states.state[part]),
                 "reason": found.reasons.column(states.reason[part]),
                 "label_conflict": states.label_conflict[part],
                 "odd_size": pa.array(odd[part], mask=~found.decoded[part]),
@@ -575,12 +576,6 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
                 **found.columns(part),
             },
         )
-
-
-def _texts(known: Sequence[str], codes: NDArray[np.integer[Any]]) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(known).take(pa.array(codes))
 
 
 def _times(rows: Rows, stamps: dict[str, NDArray[np.int64]]) -> pa.Table:
