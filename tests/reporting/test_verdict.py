@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from curriculumnet.reporting.contents import Run
-from curriculumnet.reporting.verdict import choose_pair, importance
+from curriculumnet.reporting.contents import Contents, Run
+from curriculumnet.reporting.verdict import Verdict, choose_pair, importance, judge
 
 
 def run(name: str, recipe: str | None = None) -> Run:
@@ -59,3 +60,58 @@ def test_clean_test_labels_and_one_crop_come_first() -> None:
         {"split": "test", "labels": "clean", "crops": 1, "metric": "top1_error"},
     ]
     assert sorted(figures, key=importance) == [figures[place] for place in (4, 3, 1, 2, 0)]
+
+
+def measured(name: str, errors: dict[str, tuple[float, int]]) -> Run:
+    """A run with its error and number of test images in each category."""
+    n = sum(images for _, images in errors.values())
+    about = {"split": "test", "labels": "clean", "crops": 1, "metric": "top1_error", "low": 0.0, "high": 1.0}
+    metrics = [about | {"category": key, "value": value, "n": images} for key, (value, images) in errors.items()]
+    whole = sum(value * images for value, images in errors.values()) / n
+    return Run(name, run(name).settings, [*metrics, about | {"category": None, "value": whole, "n": n}], None)
+
+
+def verdict(baseline: dict[str, tuple[float, int]], along: dict[str, tuple[float, int]]) -> Verdict:
+    """What is said of two runs whose difference has an interval of ±2 points."""
+    runs = measured("model-a", baseline), measured("model-d", along)
+    value = runs[0].metrics[-1]["value"] - runs[1].metrics[-1]["value"]
+    found = row("model-d", "model-a", value=value, low=value - 0.02, high=value + 0.02, n=runs[0].metrics[-1]["n"])
+    contents = Contents({}, pa.table({}), None, runs, 0, [found])
+    return judge(contents, ("model-d", "model-a"))
+
+
+def test_a_gain_that_one_large_category_carries_is_no_plain_gain() -> None:
+    found = verdict(
+        {"apple": (0.30, 600), "fig": (0.50, 100), "lime": (0.60, 100)},
+        {"apple": (0.10, 600), "fig": (0.66, 100), "lime": (0.70, 100)},
+    )
+    assert found.finding == "mixed"
+    assert "of model-d is 11.8 points lower than that of model-a" in found.sentence
+    assert "(95\N{NARROW NO-BREAK SPACE}% interval of the gain +9.7 to +13.7)" in found.sentence
+    assert found.sentence.endswith("but 2.0 points higher where every category does.")
+    told = " ".join(found.details).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "Where every category counts the same it is 48.7 % and 46.7 %." in told
+    assert "Answering “apple” to every image would err on 25.0 % of them, no more than model-a." in told
+
+
+def test_harm_in_one_large_category_is_no_plain_harm() -> None:
+    found = verdict(
+        {"apple": (0.10, 600), "fig": (0.66, 100), "lime": (0.70, 100)},
+        {"apple": (0.30, 600), "fig": (0.50, 100), "lime": (0.60, 100)},
+    )
+    assert found.finding == "mixed"
+    assert found.sentence.endswith("but 2.0 points lower where every category does.")
+
+
+def test_a_gain_that_the_categories_share_is_one_and_their_mean_stands_below() -> None:
+    found = verdict({"apple": (0.30, 600), "fig": (0.50, 100)}, {"apple": (0.10, 600), "fig": (0.40, 100)})
+    assert found.finding == "gain"
+    told = " ".join(found.details).replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "Where every category counts the same it is 25.0 % and 40.0 %." in told
+    assert "Answering “apple” to every image would err on 14.3 % of them, no more than model-a." in told
+
+
+def test_nothing_is_said_of_categories_where_they_are_of_one_size() -> None:
+    found = verdict({"apple": (0.30, 100), "fig": (0.60, 100)}, {"apple": (0.10, 100), "fig": (0.40, 100)})
+    assert found.finding == "gain"
+    assert not any("categor" in sentence or "Answering" in sentence for sentence in found.details)

@@ -48,7 +48,8 @@ class Report:
     bytes : int
         Its size.
     finding : str
-        ``gain``, ``harm``, ``none`` (the interval holds 0), or ``unmeasured``.
+        ``gain``, ``harm``, ``none`` (the interval holds 0), ``mixed`` (over images and over categories the signs
+        differ), or ``unmeasured``.
     sentence : str
         The sentence on top of the page.
     run, baseline : str or None

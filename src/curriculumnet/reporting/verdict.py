@@ -20,7 +20,8 @@ class Verdict:
     Attributes
     ----------
     finding : str
-        ``gain`` (the whole interval is above 0), ``harm`` (below 0), ``none`` (it holds 0), or ``unmeasured``.
+        ``gain`` (the whole interval is above 0), ``harm`` (below 0), ``none`` (it holds 0), ``mixed`` (it does not, but
+        the mean over the categories says the opposite), or ``unmeasured``.
     sentence : str
         The sentence on top.
     details : tuple of str
@@ -75,9 +76,14 @@ def importance(row: Row) -> tuple[bool, bool, int, str]:
 
 def figure(run: Run, like: Row, metric: str | None = None) -> Row | None:
     """Return the run's figure over all categories on the same images, labels and crops as another row."""
-    wanted = {key: like[key] for key in ("split", "labels", "crops", "metric")} | {"category": None}
+    return _figures(run, like, metric).get(None)
+
+
+def _figures(run: Run, like: Row, metric: str | None = None) -> dict[str | None, Row]:
+    """Return the run's figures on the same images, labels and crops as another row, by category; of all under None."""
+    wanted = {key: like[key] for key in ("split", "labels", "crops", "metric")}
     wanted["metric"] = metric or like["metric"]
-    return next((row for row in run.metrics if all(row[key] == value for key, value in wanted.items())), None)
+    return {row["category"]: row for row in run.metrics if all(row[key] == value for key, value in wanted.items())}
 
 
 def judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
@@ -93,9 +99,54 @@ def _judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
     if not rows:
         return _not_yet_compared(*pair)
     row = rows[0]
-    finding = "gain" if row["low"] > 0 else "harm" if row["high"] < 0 else "none"
     run, baseline = contents.run(pair[0]), contents.run(pair[1])
-    return Verdict(finding, _sentence(finding, row, run, baseline), _details(contents, row, run, baseline), row)
+    finding = "gain" if row["low"] > 0 else "harm" if row["high"] < 0 else "none"
+    means = _means(row, run, baseline)
+    if means is not None and finding != "none" and (means.baseline - means.run) * row["value"] < 0:
+        finding = "mixed"
+    sentence = _sentence(finding, row, run, baseline)
+    if finding == "mixed" and means is not None:
+        sentence = _mixed(row, run, baseline, means)
+    return Verdict(finding, sentence, _details(contents, row, run, baseline, means), row)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """The two errors when every category counts the same; the largest category and its share of the images."""
+
+    run: float
+    baseline: float
+    largest: str
+    share: float
+
+
+def _means(row: Row, run: Run, baseline: Run) -> _Means | None:
+    """Return what the row's figures are over categories; None where these are of one size, or not all are known."""
+    own, other = (
+        {category: found for category, found in _figures(each, row).items() if category is not None}
+        for each in (run, baseline)
+    )
+    sizes = {category: own[category]["n"] for category in own if category in other}
+    if len(sizes) < max(2, len(own), len(other)) or max(sizes.values()) == min(sizes.values()):
+        return None
+    largest = max(sizes, key=lambda category: sizes[category])
+    return _Means(
+        run=sum(own[category]["value"] for category in sizes) / len(sizes),
+        baseline=sum(other[category]["value"] for category in sizes) / len(sizes),
+        largest=largest,
+        share=sizes[largest] / sum(sizes.values()),
+    )
+
+
+def _mixed(row: Row, run: Run, baseline: Run, means: _Means) -> str:
+    metric = wording.METRICS.get(row["metric"], row["metric"])
+    over_images, over_categories = ("lower", "higher") if row["value"] > 0 else ("higher", "lower")
+    interval = wording.signed_interval(row["low"], row["high"])
+    return (
+        f"No plain answer: the {metric} of {run.name} is {wording.points(row['value'])} points {over_images} than that "
+        f"of {baseline.name} (95{wording.THIN}% interval of the gain {interval}) where every image counts the same, "
+        f"but {wording.points(means.baseline - means.run)} points {over_categories} where every category does."
+    )
 
 
 def _sentence(finding: str, row: Row, run: Run, baseline: Run) -> str:
@@ -124,7 +175,7 @@ def _sentence(finding: str, row: Row, run: Run, baseline: Run) -> str:
     )
 
 
-def _details(contents: Contents, row: Row, run: Run, baseline: Run) -> tuple[str, ...]:
+def _details(contents: Contents, row: Row, run: Run, baseline: Run, means: _Means | None) -> tuple[str, ...]:
     details = []
     own, other = figure(run, row), figure(baseline, row)
     measured_on = _measured_on(row)
@@ -135,6 +186,19 @@ def _details(contents: Contents, row: Row, run: Run, baseline: Run) -> tuple[str
         )
     else:
         details.append(f"Measured on {measured_on}.")
+    if means is not None:
+        details.append(
+            f"Where every category counts the same it is {wording.percent(means.run)} and "
+            f"{wording.percent(means.baseline)}."
+        )
+    if means is not None and row["metric"] == "top1_error" and own and other:
+        constant = 1 - means.share
+        worse = [each.name for each, found in ((run, own), (baseline, other)) if found["value"] >= constant]
+        if worse:
+            details.append(
+                f"Answering “{means.largest}” to every image would err on {wording.percent(constant)} of them, no more "
+                f"than {' and '.join(worse)}."
+            )
     if row["labels"] != "clean":
         details.append(
             "Wrong labels count here as they are, so a network is also blamed where the label is wrong: clean test "
