@@ -54,3 +54,8 @@ def test_defaults_and_what_is_not_given_are_left_out():
     assert typed(curriculumnet.train, {"work": "w", "recipe": "model-a", "crop_scale": [0.35, 1.0]}) == (
         "curriculumnet train w --recipe model-a"
     )
+
+
+def test_whole_numbers_are_written_without_a_point():
+    written = typed(curriculumnet.train, {"work": "w", "recipe": "model-a", "epochs": 3.0, "crop_scale": (0.5, 1.0)})
+    assert written == "curriculumnet train w --recipe model-a --epochs 3 --crop-scale 0.5 1"

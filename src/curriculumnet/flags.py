@@ -108,7 +108,7 @@ def typed(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
     words = ["curriculumnet", function.__name__]
     for flag in flags(function):
         value = arguments.get(flag.name)
-        values = [str(each) for each in value] if isinstance(value, tuple | list) else [str(value)]
+        values = [_word(each) for each in value] if isinstance(value, tuple | list) else [_word(value)]
         default = list(flag.default) if isinstance(flag.default, tuple) else flag.default
         if value is None or (list(value) if isinstance(value, tuple) else value) == default:
             continue
@@ -123,6 +123,11 @@ def typed(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
         else:
             words += [spelling, *values]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _word(value: object) -> str:
+    """Return a value as a person types it: 3, not 3.0."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def meanings_of(function: Callable[..., Any]) -> dict[str, str]:

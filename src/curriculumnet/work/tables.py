@@ -83,7 +83,7 @@ IMAGES = Table(
     "images.parquet",
     "one file seen in a source",
     (
-        Column("image_id", "int64", "0 … n-1", "the row's number; never reused"),
+        Column("image_id", "int64", "0 … n-1", "the row's number; a crawl that has changed is numbered anew"),
         Column("source", "string", "crawl, val, test", "which source it came from; project.json holds their paths"),
         Column("file_name", "string", "", "its name within the source, with `/` as the separator"),
         Column("label", "string", "", "the category it was found under, right or wrong"),

@@ -94,6 +94,28 @@ class Source:
         return digest.hexdigest()
 
 
+def check_there(given: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Return a source's path, and the part of it that is meant if it is a tar; nothing is read.
+
+    Raises
+    ------
+    SourceError
+        It is not there.
+    """
+    text = os.fspath(given)
+    try:
+        os.path.abspath(text).encode("utf-8")  # noqa: PTH100
+    except UnicodeEncodeError:
+        raise SourceError(
+            f"The path of the source {text!a} is not UTF-8 and cannot be written down: rename it, or give a link."
+        ) from None
+    path, inner = split_root(text)
+    # Path.exists would raise where a folder above may not be entered.
+    if not os.path.exists(path):  # noqa: PTH110
+        raise SourceError(f"{text} is not there, or may not be read: check the name, or the folder that you are in.")
+    return path, inner
+
+
 def read_source(
     given: str | os.PathLike[str],
     *,
@@ -119,16 +141,7 @@ def read_source(
         A column of groups is asked of what is no table.
     """
     text = os.fspath(given)
-    try:
-        os.path.abspath(text).encode("utf-8")  # noqa: PTH100
-    except UnicodeEncodeError:
-        raise SourceError(
-            f"The path of the source {text!a} is not UTF-8 and cannot be written down: rename it, or give a link."
-        ) from None
-    path, inner = split_root(text)
-    # Path.exists would raise where a folder above may not be entered.
-    if not os.path.exists(path):  # noqa: PTH110
-        raise SourceError(f"{text} is not there, or may not be read: check the name, or the folder that you are in.")
+    path, inner = check_there(given)
     path = path.resolve()
     place = f"{path}#{inner}" if inner else str(path)
     files, name = _locate(path, inner, text)
