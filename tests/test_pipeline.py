@@ -565,19 +565,51 @@ def test_status_names_the_step_that_was_done_on_what_is_no_longer_there(gone: Go
     np.save(tmp_path / "other.npy", np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32))
     cn.embed(work, from_=tmp_path / "other.npy", name="model-a", quiet=True)
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
-    assert [step for step in PATH if states[step] == "outdated"] == ["design model-a"]
+    resting = [step for step in PATH if states[step] == "outdated"]
+    assert resting == ["design model-a", "train model-d", "evaluate model-d", "evaluate", "report"]
     assert shlex.split(cn.status(work).next) == ["curriculumnet", "design", str(work), "--features", "model-a"]
     cn.design(work, quiet=True)
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
-    assert [step for step in PATH if states[step] == "outdated"] == ["train model-d", "report"]
+    assert [step for step in PATH if states[step] == "outdated"] == [
+        "train model-d",
+        "evaluate model-d",
+        "evaluate",
+        "report",
+    ]
 
 
 def test_status_names_the_step_whose_files_are_gone(gone: Gone, tmp_path: Path) -> None:
     work = shutil.copytree(gone.work, tmp_path / "work")
     shutil.rmtree(work / "runs" / "model-d")
     states = {row["step"]: row["state"] for row in cn.status(work).steps}
-    assert [step for step in PATH if states[step] == "outdated"] == ["train model-d", "evaluate model-d"]
+    assert [step for step in PATH if states[step] == "outdated"] == [
+        "train model-d",
+        "evaluate model-d",
+        "evaluate",
+        "report",
+    ]
     assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-d")
+
+
+def test_what_comes_next_after_near_copies_were_confirmed_begins_where_the_table_of_images_changed_something(
+    gone: Gone, tmp_path: Path
+) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    shutil.copy(work / "features" / "model-a.npy", tmp_path / "features.npy")
+    cn.ingest(
+        gone.made.crawl,
+        output=work,
+        test=gone.made.test,
+        near_features=tmp_path / "features.npy",
+        workers=0,
+        quiet=True,
+    )
+    states = {row["step"]: row["state"] for row in cn.status(work).steps}
+    first = next(step for step in PATH if states[step] == "outdated")
+    assert first in ("train model-a", "embed model-a")
+    assert {states[step] for step in PATH[PATH.index("embed model-a") :]} == {"outdated"}
+    _, step, _ = cn.status(work).next.split(maxsplit=2)
+    assert step == first.split()[0]
 
 
 def test_status_names_the_process_that_is_at_work(gone: Gone, tmp_path: Path) -> None:
