@@ -96,6 +96,15 @@ def test_sentence_names_the_crawls_own_labels_where_there_are_no_clean_ones(craw
     assert "Wrong labels count here as they are" in page.text
 
 
+def test_page_warns_of_ten_crops_of_a_network_that_saw_nothing_mirrored(crawl: Make, read: Make) -> None:
+    made = crawl(3).whole()
+    assert "trained without mirroring" not in read(report(made.path, quiet=True).path).text
+    settings = made.path / "runs" / "model-d" / "settings.json"
+    written = json.loads(settings.read_text(encoding="utf-8")) | {"mirror": False}
+    settings.write_text(json.dumps(written), encoding="utf-8")
+    assert "model-d : trained without mirroring" in read(report(made.path, quiet=True).path).text
+
+
 def test_ten_crops_speak_where_there_is_no_single_one(crawl: Make, read: Make) -> None:
     made = crawl(3).design()
     for name in ("model-a", "model-d"):

@@ -106,6 +106,15 @@ def run_tables(contents: Contents, pair: tuple[str, str] | None) -> list[RunTabl
     return tables
 
 
+def mirrored_unawares(contents: Contents) -> tuple[str, ...]:
+    """Return the runs of which ten crops were evaluated, half of them mirrored, and which were trained without."""
+    return tuple(
+        run.name
+        for run in contents.runs
+        if not run.settings.get("mirror", True) and any(row["crops"] > 1 for row in run.metrics)
+    )
+
+
 def differences(contents: Contents, pair: tuple[str, str] | None) -> Differences | None:
     """Return the paired differences; None when no two runs were compared.
 

@@ -18,7 +18,7 @@ from curriculumnet.reporting.account import Account, account
 from curriculumnet.reporting.categories import Category, categories, noisiest
 from curriculumnet.reporting.charts import DecisionGraph, LineChart, decision_graph, line_charts
 from curriculumnet.reporting.contents import Contents
-from curriculumnet.reporting.figures import Cell, Differences, RunTable, differences, run_tables
+from curriculumnet.reporting.figures import Cell, Differences, RunTable, differences, mirrored_unawares, run_tables
 from curriculumnet.reporting.strips import Strip, by_category, strip
 from curriculumnet.reporting.verdict import Verdict
 from curriculumnet.reporting.versus import Versus, versus
@@ -65,6 +65,7 @@ class Sections:
     verdict: Verdict
     gain: Cell | None
     run_tables: list[RunTable]
+    mirrored_unawares: tuple[str, ...]
     differences: Differences | None
     account: Account
     n_categories: int
@@ -95,6 +96,7 @@ def sections(contents: Contents, verdict: Verdict, pair: tuple[str, str] | None,
         verdict=verdict,
         gain=paired.chosen[0].cell if paired and paired.chosen else None,
         run_tables=run_tables(contents, pair),
+        mirrored_unawares=mirrored_unawares(contents),
         differences=paired,
         account=account(contents),
         n_categories=len(found),
