@@ -21,7 +21,7 @@ import pytest
 
 import curriculumnet as cn
 from curriculumnet import cli
-from curriculumnet.errors import UsageError, WorkFolderError
+from curriculumnet.errors import FeaturesError, UsageError, WorkFolderError
 from curriculumnet.miniature import CATEGORIES, Miniature, make_crawl
 from curriculumnet.pipeline import Run, Status
 from curriculumnet.work import tables
@@ -406,6 +406,97 @@ def test_what_status_says_is_next_leads_to_the_end(gone: Gone, tmp_path: Path) -
         assert [row["step"] for row in found.steps] == PATH[: len(found.steps)]
         assert {row["state"] for row in found.steps} == {"done"}
     assert len(found.steps) == len(PATH)
+
+
+def follow(work: Path) -> list[str]:
+    """Type what `status` says is next until nothing is; return the commands without their flags and paths."""
+    typed: list[str] = []
+    said: list[str] = []
+    while following := cn.status(work).next:
+        assert following not in said, f"again after {said}"
+        said.append(following)
+        program, command, *words = shlex.split(following)
+        with pytest.raises(SystemExit) as ended:
+            cli.app([command, *words, *shlex.split(FLAGS.get(command, "")), "--quiet"], prog_name=program)
+        assert ended.value.code == 0, following
+        typed.append(command)
+    assert {row["state"] for row in cn.status(work).steps} == {"done"}
+    return typed
+
+
+@pytest.fixture
+def twice(gone: Gone, tmp_path: Path) -> Path:
+    """A finished path, and a second curriculum from the features of the run that followed the first."""
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    cn.embed(work, from_="model-d", workers=0, device="cpu", quiet=True)
+    cn.design(work, features="model-d", quiet=True)
+    cn.train(work, recipe="model-d", name="second", curriculum="model-d", **SMALL)
+    cn.evaluate(work, workers=0, device="cpu", quiet=True)
+    cn.report(work, compare=("second", "model-d"), quiet=True)
+    assert cn.status(work).next == ""
+    return work
+
+
+def test_status_leads_to_the_end_where_features_rest_on_a_run_that_followed_a_curriculum(twice: Path) -> None:
+    cn.design(twice, features="model-a", by="density", quiet=True)
+    assert follow(twice) == ["train", "embed", "design", "train", "evaluate", "report"]
+    assert "second" in cn.report(twice, compare=("second", "model-d"), quiet=True).sentence
+
+
+def test_status_leads_to_the_end_where_a_run_is_gone(twice: Path) -> None:
+    shutil.rmtree(twice / "runs" / "model-d")
+    commands = follow(twice)
+    assert commands[0] == "train"
+    assert commands[-1] == "report"
+
+
+def test_status_leads_to_the_end_where_a_training_was_stopped_and_the_crawl_then_changed(
+    gone: Gone, tmp_path: Path
+) -> None:
+    crawl = shutil.copytree(gone.made.crawl, tmp_path / "crawl")
+    work = cn.run(crawl, output=tmp_path / "work", test=gone.made.test, **SMALL).work
+    checkpoints = work / "runs" / "model-d" / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    begun = json.loads((work / "runs" / "model-d" / "settings.json").read_text(encoding="utf-8")) | {"epochs": 9.0}
+    (checkpoints / "settings.json").write_text(json.dumps(begun), encoding="utf-8")
+    (checkpoints / "step-00000001.pt").write_bytes(b"")
+    assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-d")
+    for category in CATEGORIES:
+        sorted((crawl / category).iterdir())[0].unlink()
+    cn.ingest(crawl, output=work, test=gone.made.test, workers=0, quiet=True)
+    assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-a")
+    assert {row["state"] for row in cn.status(work).steps} >= {"outdated", "begun"}
+
+
+def test_status_knows_a_training_that_was_begun_again_without_its_cache(gone: Gone, tmp_path: Path) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    cn.train(work, recipe="model-a", name="kept", cache=True, **SMALL)
+    assert not cn.status(work).next.startswith("curriculumnet train")
+    checkpoints = work / "runs" / "kept" / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    begun = json.loads((work / "runs" / "kept" / "settings.json").read_text(encoding="utf-8"))
+    assert begun.pop("cache")
+    (checkpoints / "settings.json").write_text(json.dumps(begun), encoding="utf-8")
+    (checkpoints / "step-00000001.pt").write_bytes(b"")
+    following = cn.status(work).next
+    assert following.startswith(f"curriculumnet train {work} --recipe model-a --name kept")
+    assert "--cache" not in following
+
+
+def test_status_leads_to_the_end_where_the_tables_are_gone_after_near_copies_were_confirmed(
+    gone: Gone, tmp_path: Path
+) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    features = work / "features" / "model-a.npy"
+    for table in ("images.parquet", "modified.parquet"):
+        cn.ingest(gone.made.crawl, output=work, test=gone.made.test, near_features=features, workers=0, quiet=True)
+        (work / table).unlink()
+        if table == "images.parquet":
+            with pytest.raises(FeaturesError, match="an earlier reading"):
+                cn.ingest(
+                    gone.made.crawl, output=work, test=gone.made.test, near_features=features, workers=0, quiet=True
+                )
+        assert follow(work)[0] == "ingest"
 
 
 def test_status_shows_a_line_for_each_step(gone: Gone) -> None:

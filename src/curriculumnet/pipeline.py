@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -119,7 +119,7 @@ class Status:
         The work folder.
     steps : list of dict
         `step`, `state`, `finished` (ISO 8601, UTC), `seconds`. The state is ``done``, ``outdated`` (what it read has
-        changed, or what it wrote is gone) or ``begun``.
+        changed, what it wrote is gone, or it rests on something outdated) or ``begun``.
     next : str
         The command to type next; empty when everything is done.
     at_work : str
@@ -328,25 +328,25 @@ def _check(given: dict[str, Any]) -> None:
     from curriculumnet.curriculum.methods import METHODS
     from curriculumnet.errors import FeaturesError, UnknownNameError
     from curriculumnet.ingestion.sources.kinds import check_there
+    from curriculumnet.training.settings import check_choices, check_ranges
 
     for source in (given["source"], given["val"], given["test"]):
         if source is not None:
             check_there(source)
-    # timm and torch, which take seconds to load, come after what takes no time.
-    from curriculumnet.networks.create import check_name
-    from curriculumnet.networks.device import resolve_device
-    from curriculumnet.training.settings import check_choices, check_ranges
-
     check_ranges(given)
     check_choices(run, {"optimizer": given["optimizer"]})
     if given["method"] not in METHODS:
         raise UnknownNameError("method", given["method"], METHODS)
-    check_name(given["model"])
     features_from = given["features_from"]
-    if features_from is not None and features_from.lower().endswith(".npy"):
-        if not Path(features_from).is_file():
-            raise FeaturesError(f"The features {features_from} are not there: give the path of a .npy file.")
-    elif features_from is not None:
+    is_file = features_from is not None and features_from.lower().endswith(".npy")
+    if is_file and not Path(features_from).is_file():
+        raise FeaturesError(f"The features {features_from} are not there: give the path of a .npy file.")
+    # timm and torch, which take seconds to load, come after what takes no time.
+    from curriculumnet.networks.create import check_name
+    from curriculumnet.networks.device import resolve_device
+
+    check_name(given["model"])
+    if features_from is not None and not is_file:
         check_name(features_from)
     resolve_device(given["device"])
 
@@ -417,8 +417,8 @@ _DEMO: dict[str, Any] = {
 }
 """The demonstration's settings, which take minutes on 2 cores: digits are not mirrored, and a small part of one is no
 digit. A larger network learns the wrong labels by heart, and its features tell them worse from the right ones. The
-length decides what is won (docs/results): after a shorter training model-a knows little, after a longer one both know
-the wrong labels."""
+length decides what is won (docs/results): after a much shorter training model-a knows little, after a longer one both
+know the wrong labels."""
 
 
 def status(work: str | os.PathLike[str]) -> Status:
@@ -454,7 +454,7 @@ def status(work: str | os.PathLike[str]) -> Status:
         for step, record in _records(folder)
     ]
     rows += [{"step": f"train {name}", "state": "begun", "finished": "", "seconds": 0.0} for name in _begun(folder)]
-    return Status(folder.path, rows, _next(folder), folder.at_work())
+    return Status(folder.path, rows, _next(folder, outdated), folder.at_work())
 
 
 def _records(folder: WorkFolder) -> Iterator[tuple[str, Record]]:
@@ -471,29 +471,35 @@ def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
         name = path.parent.parent.name
         settings = json.loads(path.read_text(encoding="utf-8"))
         record = folder.record(f"train:{name}")
-        finished = record is not None and all(settings[key] == value for key, value in record.settings.items())
+        finished = record is not None and _same_training(settings, record.settings)
         if not finished and any(path.parent.glob("*.pt")):
             begun[name] = settings
     return begun
+
+
+def _same_training(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two trainings had the same settings; `cache` is written down only where it is on."""
+    known, finished = ({"cache": False} | settings for settings in (one, other))
+    return all(known.get(key) == value for key, value in finished.items())
 
 
 def _outdated(folder: WorkFolder) -> dict[str, Record]:
     """Return the steps that would be done again: not fresh themselves, or resting on what such a step wrote."""
     waiting = dict(_records(folder))
     outdated = {step: record for step, record in waiting.items() if not _is_fresh(folder, record)}
-    stale: set[str] = set()
     while True:
-        stale |= {name for record in outdated.values() for name in record.outputs}
         waiting = {step: record for step, record in waiting.items() if step not in outdated}
-        # A part of a table has its own digest, under the table's name and a question mark.
-        resting = {
-            step: record
-            for step, record in waiting.items()
-            if any(name.partition("?")[0] in stale for name in record.inputs)
-        }
+        resting = {step: record for step, record in waiting.items() if _rests_on(record, outdated)}
         if not resting:
             return outdated
         outdated |= resting
+
+
+def _rests_on(record: Record, outdated: Mapping[str, Record]) -> bool:
+    """Whether a step read what one of those wrote, itself aside."""
+    written = {name for other in outdated.values() if other.outputs != record.outputs for name in other.outputs}
+    # A part of a table has its own digest, under the table's name and a question mark.
+    return any(name.partition("?")[0] in written for name in record.inputs)
 
 
 def _is_fresh(folder: WorkFolder, record: Record) -> bool:
@@ -503,45 +509,45 @@ def _is_fresh(folder: WorkFolder, record: Record) -> bool:
     )
 
 
-def _next(folder: WorkFolder) -> str:
+def _next(folder: WorkFolder, outdated: dict[str, Record]) -> str:
     """Return the command to type next: a path that has not ended, or the first thing that is not done."""
     started = folder.project.get(STARTED, {"ended": True})
     if started["ended"]:
-        return _first_missing(folder)
+        return _first_missing(folder, outdated)
     if started["command"] == "demo":
         return typed(demo, started["arguments"] | {"output": str(folder.path.parent)})
     return typed(run, started["arguments"] | {"output": str(folder.path)})
 
 
-def _first_missing(folder: WorkFolder) -> str:
+def _first_missing(folder: WorkFolder, outdated: dict[str, Record]) -> str:
     """Return the command of the first thing that is not done, in the order of the path."""
     work = {"work": str(folder.path)}
-    outdated = _outdated(folder)
     if "ingest" in outdated:
-        settings = outdated["ingest"].settings
+        # The table of images is gone, and features with it: whose rows they are cannot be told any more.
+        settings = {key: value for key, value in outdated["ingest"].settings.items() if key != "near_features"}
         return typed(ingest, _sources(folder) | settings | {"output": str(folder.path)})
     for name, settings in _begun(folder).items():
-        return _again(folder, train, name, settings)
-    trained = folder.names("train")
-    along = [step.removeprefix("train:") for step, record in _records(folder) if record.settings.get("curriculum")]
-    features = folder.names("embed")
-    if not trained and not features:
-        return typed(train, work | {"recipe": _BASELINE})
-    stages: list[tuple[Callable[..., Any], list[str], dict[str, Any] | None]] = [
-        (train, [name for name in trained if name not in along], None),
-        (embed, features, {"from_": trained[-1] if trained else None}),
-        (design, folder.names("design"), {}),
-        (train, along, {"recipe": _CURRICULUM_RUN}),
-    ]
-    for step, names, first in stages:
-        for name in names:
-            if (record := outdated.get(f"{step.__name__}:{name}")) is not None:
-                return _again(folder, step, name, record.settings)
-        if not names and first is not None:
-            return typed(step, work | first)
+        curriculum = settings["curriculum"]
+        if curriculum is None or (curriculum in folder.names("design") and f"design:{curriculum}" not in outdated):
+            return _again(folder, train, name, settings)
+    made_by: dict[str, Callable[..., Any]] = {"train": train, "embed": embed, "design": design}
+    again = [step for step in outdated if step.partition(":")[0] in made_by]
+    if again:
+        first = min(again, key=lambda step: _rests_on(outdated[step], outdated))
+        kind, _, name = first.partition(":")
+        return _again(folder, made_by[kind], name, outdated[first].settings)
+    trained, features = folder.names("train"), folder.names("embed")
+    if not features:
+        return typed(embed, work | {"from_": trained[-1]}) if trained else typed(train, work | {"recipe": _BASELINE})
+    if not folder.names("design"):
+        return typed(design, work)
+    if not any(record.settings.get("curriculum") for _, record in _records(folder)):
+        return typed(train, work | {"recipe": _CURRICULUM_RUN})
     if set(trained) - set(folder.names("evaluate")) or any(step.startswith("evaluate") for step in outdated):
         return typed(evaluate, work)
-    return typed(report, work) if outdated or not folder.file(REPORT).is_file() else ""
+    if "report" in outdated:
+        return typed(report, work | outdated["report"].settings)
+    return "" if folder.file(REPORT).is_file() else typed(report, work)
 
 
 def _again(folder: WorkFolder, step: Callable[..., Any], name: str, settings: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ def test_a_gain_that_one_large_category_carries_is_no_plain_gain() -> None:
     assert "(95\N{NARROW NO-BREAK SPACE}% interval of the gain +9.7 to +13.7)" in found.sentence
     assert found.sentence.endswith("but 2.0 points higher where every category does.")
     told = " ".join(found.details).replace("\N{NARROW NO-BREAK SPACE}", " ")
-    assert "Where every category counts the same it is 48.7 % and 46.7 %." in told
+    assert "Where every category of at least 10 images counts the same, the errors are 48.7 % and 46.7 %." in told
     assert "Answering “apple” to every image would err on 25.0 % of them, no more than model-a." in told
 
 
@@ -107,7 +107,7 @@ def test_a_gain_that_the_categories_share_is_one_and_their_mean_stands_below() -
     found = verdict({"apple": (0.30, 600), "fig": (0.50, 100)}, {"apple": (0.10, 600), "fig": (0.40, 100)})
     assert found.finding == "gain"
     told = " ".join(found.details).replace("\N{NARROW NO-BREAK SPACE}", " ")
-    assert "Where every category counts the same it is 25.0 % and 40.0 %." in told
+    assert "Where every category of at least 10 images counts the same, the errors are 25.0 % and 40.0 %." in told
     assert "Answering “apple” to every image would err on 14.3 % of them, no more than model-a." in told
 
 
@@ -115,3 +115,14 @@ def test_nothing_is_said_of_categories_where_they_are_of_one_size() -> None:
     found = verdict({"apple": (0.30, 100), "fig": (0.60, 100)}, {"apple": (0.10, 100), "fig": (0.40, 100)})
     assert found.finding == "gain"
     assert not any("categor" in sentence or "Answering" in sentence for sentence in found.details)
+
+
+@pytest.mark.parametrize(
+    ("lime", "n", "finding"), [(0.6, 1, "gain"), (0.6, 9, "gain"), (0.6, 10, "mixed"), (0.4004, 10, "gain")]
+)
+def test_neither_a_handful_of_images_nor_a_hundredth_of_a_point_makes_a_gain_doubtful(
+    lime: float, n: int, finding: str
+) -> None:
+    assert (
+        verdict({"apple": (0.3, 1000), "lime": (0.2, n)}, {"apple": (0.1, 1000), "lime": (lime, n)}).finding == finding
+    )

@@ -161,7 +161,9 @@ def embed(
             raise UsageError("--image-size means nothing for features from a file: leave it out.")
         features = checked_name(origin.name if name is None else name, "features")
         inputs = folder.digests(IMAGES) | origin.inputs
-        settings = {"from": what, "kind": origin.kind, "image_size": image_size}
+        # A path is kept whole: `status` says the command again, perhaps from another folder.
+        whole = os.path.abspath(what) if origin.kind == "file" else what  # noqa: PTH100
+        settings = {"from": whole, "kind": origin.kind, "image_size": image_size}
         record = folder.finished(f"embed:{features}", inputs, settings)
         up_to_date = record is not None
         if record is None:

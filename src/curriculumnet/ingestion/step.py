@@ -250,7 +250,7 @@ def ingest(
         stamps = {key: each.stamps() for key, each in given.items()}
         inputs = {key: each.fingerprint(stamps[key]) for key, each in given.items()}
         if near_features is not None:
-            settings["near_features"] = os.fspath(near_features)
+            settings["near_features"] = os.path.abspath(near_features)  # noqa: PTH100
             inputs["near_features"] = _features_digest(Path(near_features))
         _check_owner(folder, given["crawl"], inputs["crawl"])
         done = folder.finished(_STEP, inputs, settings)
@@ -357,7 +357,8 @@ def _features(folder: WorkFolder, path: Path, n: int) -> NDArray[Any]:
     for name in folder.names("embed"):
         record = folder.record(f"embed:{name}")
         known = record is not None and any(path.resolve() == folder.file(each).resolve() for each in record.outputs)
-        if record is not None and known and record.inputs.get(IMAGES) != folder.digest(IMAGES):
+        now = folder.digest(IMAGES) if folder.file(IMAGES).is_file() else None
+        if record is not None and known and record.inputs.get(IMAGES) != now:
             raise FeaturesError(
                 f"{path} has the features of an earlier reading of the crawl, whose files may have had other numbers: "
                 "`curriculumnet embed` makes them again."

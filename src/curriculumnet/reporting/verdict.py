@@ -13,6 +13,13 @@ _RECIPES = ("model-d", "model-c", "model-b")
 """Of several curriculum runs the fullest recipe speaks for the curriculum."""
 
 
+_ENOUGH = 10
+"""Test images from which a category counts in the mean over categories: one picture would else weigh like a hundred."""
+
+_SEEN = 0.0005
+"""The least difference of two such means that is not 0.0 points as it is written."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the page says first.
@@ -102,7 +109,7 @@ def _judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
     run, baseline = contents.run(pair[0]), contents.run(pair[1])
     finding = "gain" if row["low"] > 0 else "harm" if row["high"] < 0 else "none"
     means = _means(row, run, baseline)
-    if means is not None and finding != "none" and (means.baseline - means.run) * row["value"] < 0:
+    if means is not None and finding != "none" and means.gain * row["value"] < 0 and abs(means.gain) >= _SEEN:
         finding = "mixed"
     sentence = _sentence(finding, row, run, baseline)
     if finding == "mixed" and means is not None:
@@ -119,6 +126,11 @@ class _Means:
     largest: str
     share: float
 
+    @property
+    def gain(self) -> float:
+        """How much lower the run's is."""
+        return self.baseline - self.run
+
 
 def _means(row: Row, run: Run, baseline: Run) -> _Means | None:
     """Return what the row's figures are over categories; None where these are of one size, or not all are known."""
@@ -127,12 +139,13 @@ def _means(row: Row, run: Run, baseline: Run) -> _Means | None:
         for each in (run, baseline)
     )
     sizes = {category: own[category]["n"] for category in own if category in other}
-    if len(sizes) < max(2, len(own), len(other)) or max(sizes.values()) == min(sizes.values()):
+    large = [category for category, n in sizes.items() if n >= _ENOUGH]
+    if len(sizes) < max(len(own), len(other)) or len(large) < 2 or max(sizes.values()) == min(sizes.values()):
         return None
-    largest = max(sizes, key=lambda category: sizes[category])
+    largest = max(large, key=lambda category: sizes[category])
     return _Means(
-        run=sum(own[category]["value"] for category in sizes) / len(sizes),
-        baseline=sum(other[category]["value"] for category in sizes) / len(sizes),
+        run=sum(own[category]["value"] for category in large) / len(large),
+        baseline=sum(other[category]["value"] for category in large) / len(large),
         largest=largest,
         share=sizes[largest] / sum(sizes.values()),
     )
@@ -145,7 +158,7 @@ def _mixed(row: Row, run: Run, baseline: Run, means: _Means) -> str:
     return (
         f"No plain answer: the {metric} of {run.name} is {wording.points(row['value'])} points {over_images} than that "
         f"of {baseline.name} (95{wording.THIN}% interval of the gain {interval}) where every image counts the same, "
-        f"but {wording.points(means.baseline - means.run)} points {over_categories} where every category does."
+        f"but {wording.points(means.gain)} points {over_categories} where every category does."
     )
 
 
@@ -188,8 +201,8 @@ def _details(contents: Contents, row: Row, run: Run, baseline: Run, means: _Mean
         details.append(f"Measured on {measured_on}.")
     if means is not None:
         details.append(
-            f"Where every category counts the same it is {wording.percent(means.run)} and "
-            f"{wording.percent(means.baseline)}."
+            f"Where every category of at least {_ENOUGH} images counts the same, the errors are "
+            f"{wording.percent(means.run)} and {wording.percent(means.baseline)}."
         )
     if means is not None and row["metric"] == "top1_error" and own and other:
         constant = 1 - means.share
