@@ -156,6 +156,8 @@ def test_a_part_that_is_not_there_is_answered_with_what_is(tmp_path: Path) -> No
     path = make_tar(tmp_path / "x.tar", FILES)
     with pytest.raises(SourceError, match=r"has no folder 'dogs'; at its top are a, top.txt, z é\."):
         open_bytes(f"{path}#dogs")
+    with pytest.raises(SourceError, match=r"has no folder 'a/dogs'; in a/ are "):
+        open_bytes(f"{path}#a/dogs")
     with pytest.raises(SourceError, match=r"gone\.tar is not there"):
         open_bytes(str(tmp_path / "gone.tar"))
 

@@ -91,7 +91,7 @@ def test_a_gain_that_one_large_category_carries_is_no_plain_gain() -> None:
     assert found.sentence.endswith("but 2.0 points higher where every category does.")
     told = " ".join(found.details).replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert "Where every category of at least 10 images counts the same, the errors are 48.7 % and 46.7 %." in told
-    assert "Answering “apple” to every image would err on 25.0 % of them, no more than model-a." in told
+    assert "model-a errs at least as often as always answering “apple” would (25.0 %)." in told
 
 
 def test_harm_in_one_large_category_is_no_plain_harm() -> None:
@@ -108,13 +108,13 @@ def test_a_gain_that_the_categories_share_is_one_and_their_mean_stands_below() -
     assert found.finding == "gain"
     told = " ".join(found.details).replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert "Where every category of at least 10 images counts the same, the errors are 25.0 % and 40.0 %." in told
-    assert "Answering “apple” to every image would err on 14.3 % of them, no more than model-a." in told
+    assert "model-a errs at least as often as always answering “apple” would (14.3 %)." in told
 
 
 def test_nothing_is_said_of_categories_where_they_are_of_one_size() -> None:
     found = verdict({"apple": (0.30, 100), "fig": (0.60, 100)}, {"apple": (0.10, 100), "fig": (0.40, 100)})
     assert found.finding == "gain"
-    assert not any("categor" in sentence or "Answering" in sentence for sentence in found.details)
+    assert not any("categor" in sentence or "answering" in sentence for sentence in found.details)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,11 @@ def test_neither_a_handful_of_images_nor_a_hundredth_of_a_point_makes_a_gain_dou
     assert (
         verdict({"apple": (0.3, 1000), "lime": (0.2, n)}, {"apple": (0.1, 1000), "lime": (lime, n)}).finding == finding
     )
+
+
+@pytest.mark.parametrize(("d", "claim"), [(0.86, "did harm"), (0.70, "helped"), (0.79, "Nothing was gained")])
+def test_two_networks_that_know_less_than_one_answer_are_called_that(d: float, claim: str) -> None:
+    found = verdict({"apple": (0.79, 300), "fig": (0.79, 300)}, {"apple": (d, 300), "fig": (d, 300)})
+    assert claim in found.sentence
+    end = "; but both err at least as often as always answering “apple” would (50.0\N{NARROW NO-BREAK SPACE}%)."
+    assert found.sentence.endswith(end)

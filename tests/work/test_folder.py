@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -309,6 +310,17 @@ def test_no_folder_to_open(tmp_path: Path) -> None:
         WorkFolder.open(tmp_path / "nowhere")
     with pytest.raises(WorkFolderError, match=r"is no work folder \(it has no project\.json\)"):
         WorkFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize(("asked", "named"), [(".", "inner-work"), ("..", "outer-work"), ("a.txt", "a.txt-work")])
+def test_no_work_folder_by_a_name_that_it_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, named: str
+) -> None:
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "outer" / "inner" / "a.txt").write_text("mine", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "outer" / "inner")
+    with pytest.raises(WorkFolderError, match=f"is no work folder .* -o {re.escape(named)}` makes one"):
+        WorkFolder.open(asked)
 
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:

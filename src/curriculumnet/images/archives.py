@@ -381,9 +381,18 @@ class Tar:
         """
         found = Tar(self.path, inner, self.index)
         if inner and next(self.index.below(found.prefix), None) is None:
-            tops = sorted({name.split("/", 1)[0] for name in self.index.below("")})
-            raise SourceError(f"{self.path} has no folder {inner!r}; at its top are {_few(tops)}.")
+            raise SourceError(f"{self.path} has no folder {inner!r}; {self._beside(inner)}.")
         return found
+
+    def _beside(self, inner: str) -> str:
+        """Say what lies in the deepest folder of that path that there is."""
+        parts = inner.strip("/").split("/")
+        for depth in range(len(parts) - 1, 0, -1):
+            above = "/".join(parts[:depth]) + "/"
+            found = sorted({name.split("/", 1)[0] for name in self.index.below(above)})
+            if found:
+                return f"in {above} are {_few(found)}"
+        return f"at its top are {_few(sorted({name.split('/', 1)[0] for name in self.index.below('')}))}"
 
     def names(self) -> list[str]:
         """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""

@@ -363,6 +363,11 @@ def _features(folder: WorkFolder, path: Path, n: int) -> NDArray[Any]:
                 f"{path} has the features of an earlier reading of the crawl, whose files may have had other numbers: "
                 "`curriculumnet embed` makes them again."
             )
+        if record is not None and known and record.settings["kind"] == "run":
+            warn(
+                f"{path.name} is of a run that was trained on the table which changes now: that run, and all that "
+                "rests on it, is then to be made anew. A pretrained network's features only have to be taken again."
+            )
     return features
 
 

@@ -114,17 +114,38 @@ def _judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
     sentence = _sentence(finding, row, run, baseline)
     if finding == "mixed" and means is not None:
         sentence = _mixed(row, run, baseline, means)
-    return Verdict(finding, sentence, _details(contents, row, run, baseline, means), row)
+    details = _details(contents, row, run, baseline, means)
+    constant = _constant(row, run, baseline)
+    useless = [each.name for each in (run, baseline) if constant and constant[1] <= _value(each, row)]
+    if constant and useless:
+        always = f"as always answering “{constant[0]}” would ({wording.percent(constant[1])})"
+        if len(useless) == 2:
+            sentence = f"{sentence[:-1]}; but both err at least as often {always}."
+        else:
+            details = (*details, f"{useless[0]} errs at least as often {always}.")
+    return Verdict(finding, sentence, details, row)
+
+
+def _constant(row: Row, run: Run, baseline: Run) -> tuple[str, float] | None:
+    """Return the largest category and the error of answering it always; None where that or the runs' is not known."""
+    sizes = {category: found["n"] for category, found in _figures(run, row).items() if category is not None}
+    if row["metric"] != "top1_error" or not sizes or not figure(run, row) or not figure(baseline, row):
+        return None
+    largest = max(sizes, key=lambda category: sizes[category])
+    return largest, 1 - sizes[largest] / sum(sizes.values())
+
+
+def _value(run: Run, row: Row) -> float:
+    found = figure(run, row)
+    return 0.0 if found is None else float(found["value"])
 
 
 @dataclass(frozen=True)
 class _Means:
-    """The two errors when every category counts the same; the largest category and its share of the images."""
+    """The two errors when every category counts the same."""
 
     run: float
     baseline: float
-    largest: str
-    share: float
 
     @property
     def gain(self) -> float:
@@ -142,13 +163,7 @@ def _means(row: Row, run: Run, baseline: Run) -> _Means | None:
     large = [category for category, n in sizes.items() if n >= _ENOUGH]
     if len(sizes) < max(len(own), len(other)) or len(large) < 2 or max(sizes.values()) == min(sizes.values()):
         return None
-    largest = max(large, key=lambda category: sizes[category])
-    return _Means(
-        run=sum(own[category]["value"] for category in large) / len(large),
-        baseline=sum(other[category]["value"] for category in large) / len(large),
-        largest=largest,
-        share=sizes[largest] / sum(sizes.values()),
-    )
+    return _Means(*(sum(each[category]["value"] for category in large) / len(large) for each in (own, other)))
 
 
 def _mixed(row: Row, run: Run, baseline: Run, means: _Means) -> str:
@@ -204,14 +219,6 @@ def _details(contents: Contents, row: Row, run: Run, baseline: Run, means: _Mean
             f"Where every category of at least {_ENOUGH} images counts the same, the errors are "
             f"{wording.percent(means.run)} and {wording.percent(means.baseline)}."
         )
-    if means is not None and row["metric"] == "top1_error" and own and other:
-        constant = 1 - means.share
-        worse = [each.name for each, found in ((run, own), (baseline, other)) if found["value"] >= constant]
-        if worse:
-            details.append(
-                f"Answering “{means.largest}” to every image would err on {wording.percent(constant)} of them, no more "
-                f"than {' and '.join(worse)}."
-            )
     if row["labels"] != "clean":
         details.append(
             "Wrong labels count here as they are, so a network is also blamed where the label is wrong: clean test "

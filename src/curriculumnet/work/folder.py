@@ -134,9 +134,14 @@ class WorkFolder:
         folder = cls(path)
         if not folder.file(PROJECT).is_file():
             what = "has no project.json" if folder.path.is_dir() else "is not there"
-            beside = (folder.path / "work", folder.path.with_name(f"{folder.path.name}-work"))
+            if folder.path.is_file():
+                what = "is a file"
+            # A folder may be called by a name that it has not: `.` or `..`
+            named = folder.path if folder.path.name.strip(".") else folder.path.resolve()
+            name = named.name or "crawl"
+            beside = (folder.path / "work", named.parent / f"{name}-work")
             meant = next((place for place in beside if (place / PROJECT).is_file()), None)
-            new = folder.path if not folder.path.is_dir() else Path(f"{folder.path.name}-work")
+            new = folder.path if what == "is not there" else Path(f"{name}-work")
             mend = f"`curriculumnet ingest SOURCE -o {new}` makes one" if meant is None else f"perhaps {meant} is meant"
             raise WorkFolderError(f"{folder.path} is no work folder (it {what}): {mend}.")
         return folder
