@@ -3,6 +3,7 @@
 import os
 import runpy
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.enviro
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Help and tables are fitted to the terminal's width.
 os.environ["COLUMNS"] = "100"
+
+# A runner that was started in the background has Ctrl-C switched off, and so has all that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "sitecustomize" not in sys.modules or not hasattr(sys.modules["sitecustomize"], "deny"):
     runpy.run_path(str(OFFLINE / "sitecustomize.py"))

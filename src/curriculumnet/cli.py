@@ -218,7 +218,8 @@ def _errors_shown(debug: bool) -> Iterator[None]:
 def _stop(cause: BaseException, debug: bool) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         # What is said now is said whole; the handlers of before come back after it.
-        signal.signal(number, _unheeded)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _unheeded)
     if debug:
         traceback.print_exc()
     if isinstance(cause, KeyboardInterrupt):
