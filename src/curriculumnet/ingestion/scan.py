@@ -76,11 +76,9 @@ def examine(data: bytes, min_side: int) -> Found:
     state, reason = "used", ""
     if min(image.shape[:2]) < min_side:
         state, reason = "refused", f"too small: short side under {min_side} px"
-    # The digest reads all of the pixels: first, while they are in the processor's cache.
-    pixels = pixel_digest(image)
     sample = sampled(image)
     hashes, scores = perceptual_hashes(image, sample).tolist(), quality(image, sample).tolist()
-    return Found(state, reason, *known, pixels, *hashes, *scores)
+    return Found(state, reason, *known, pixel_digest(image), *hashes, *scores)
 
 
 def examine_file(files: Bytes, name: str, min_side: int) -> Found:
