@@ -386,13 +386,12 @@ class Tar:
 
     def _beside(self, inner: str) -> str:
         """Say what lies in the deepest folder of that path that there is."""
-        parts = inner.strip("/").split("/")
-        for depth in range(len(parts) - 1, 0, -1):
-            above = "/".join(parts[:depth]) + "/"
-            found = sorted({name.split("/", 1)[0] for name in self.index.below(above)})
-            if found:
-                return f"in {above} are {_few(found)}"
-        return f"at its top are {_few(sorted({name.split('/', 1)[0] for name in self.index.below('')}))}"
+        above = f"{inner.strip('/')}/"
+        while above:
+            above = above[: above.rstrip("/").rfind("/") + 1]
+            if found := sorted({name.split("/", 1)[0] for name in self.index.below(above)}):
+                break
+        return f"{f'in {above}' if above else 'at its top'} are {_few(found)}"
 
     def names(self) -> list[str]:
         """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""

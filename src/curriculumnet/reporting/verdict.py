@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from curriculumnet.reporting import wording
+from curriculumnet.reporting.categories import category_errors
 from curriculumnet.reporting.contents import Contents, Row, Run
 from curriculumnet.work.tables import LABEL_NAMES, SPLIT_NAMES
 
@@ -83,14 +84,9 @@ def importance(row: Row) -> tuple[bool, bool, int, str]:
 
 def figure(run: Run, like: Row, metric: str | None = None) -> Row | None:
     """Return the run's figure over all categories on the same images, labels and crops as another row."""
-    return _figures(run, like, metric).get(None)
-
-
-def _figures(run: Run, like: Row, metric: str | None = None) -> dict[str | None, Row]:
-    """Return the run's figures on the same images, labels and crops as another row, by category; of all under None."""
-    wanted = {key: like[key] for key in ("split", "labels", "crops", "metric")}
+    wanted = {key: like[key] for key in ("split", "labels", "crops", "metric")} | {"category": None}
     wanted["metric"] = metric or like["metric"]
-    return {row["category"]: row for row in run.metrics if all(row[key] == value for key, value in wanted.items())}
+    return next((row for row in run.metrics if all(row[key] == value for key, value in wanted.items())), None)
 
 
 def judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
@@ -108,36 +104,31 @@ def _judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
     row = rows[0]
     run, baseline = contents.run(pair[0]), contents.run(pair[1])
     finding = "gain" if row["low"] > 0 else "harm" if row["high"] < 0 else "none"
-    means = _means(row, run, baseline)
+    means = _means(*(category_errors(each.metrics, row) for each in (run, baseline)))
     if means is not None and finding != "none" and means.gain * row["value"] < 0 and abs(means.gain) >= _SEEN:
         finding = "mixed"
-    sentence = _sentence(finding, row, run, baseline)
-    if finding == "mixed" and means is not None:
         sentence = _mixed(row, run, baseline, means)
+    else:
+        sentence = _sentence(finding, row, run, baseline)
     details = _details(contents, row, run, baseline, means)
-    constant = _constant(row, run, baseline)
-    useless = [each.name for each in (run, baseline) if constant and constant[1] <= _value(each, row)]
-    if constant and useless:
-        always = f"as always answering “{constant[0]}” would ({wording.percent(constant[1])})"
-        if len(useless) == 2:
-            sentence = f"{sentence[:-1]}; but both err at least as often {always}."
-        else:
-            details = (*details, f"{useless[0]} errs at least as often {always}.")
+    useless, always = _no_better_than_one_answer(row, run, baseline)
+    if len(useless) == 2:
+        sentence = f"{sentence[:-1]}; but both err at least as often {always}."
+    elif useless:
+        details = (*details, f"{useless[0]} errs at least as often {always}.")
     return Verdict(finding, sentence, details, row)
 
 
-def _constant(row: Row, run: Run, baseline: Run) -> tuple[str, float] | None:
-    """Return the largest category and the error of answering it always; None where that or the runs' is not known."""
-    sizes = {category: found["n"] for category, found in _figures(run, row).items() if category is not None}
-    if row["metric"] != "top1_error" or not sizes or not figure(run, row) or not figure(baseline, row):
-        return None
+def _no_better_than_one_answer(row: Row, run: Run, baseline: Run) -> tuple[list[str], str]:
+    """Return the runs that err at least as often as the largest category's name for every image would, and that."""
+    sizes = {category: n for category, (_, n) in category_errors(run.metrics, row).items()}
+    found = {each.name: figure(each, row, "top1_error") for each in (run, baseline)}
+    if not sizes or None in found.values():
+        return [], ""
     largest = max(sizes, key=lambda category: sizes[category])
-    return largest, 1 - sizes[largest] / sum(sizes.values())
-
-
-def _value(run: Run, row: Row) -> float:
-    found = figure(run, row)
-    return 0.0 if found is None else float(found["value"])
+    error = 1 - sizes[largest] / sum(sizes.values())
+    useless = [name for name, own in found.items() if own and own["value"] >= error]
+    return useless, f"as always answering “{largest}” would ({wording.percent(error)})"
 
 
 @dataclass(frozen=True)
@@ -153,17 +144,13 @@ class _Means:
         return self.baseline - self.run
 
 
-def _means(row: Row, run: Run, baseline: Run) -> _Means | None:
-    """Return what the row's figures are over categories; None where these are of one size, or not all are known."""
-    own, other = (
-        {category: found for category, found in _figures(each, row).items() if category is not None}
-        for each in (run, baseline)
-    )
-    sizes = {category: own[category]["n"] for category in own if category in other}
+def _means(own: dict[str, tuple[float, int]], other: dict[str, tuple[float, int]]) -> _Means | None:
+    """Return the means of two runs' errors by category; None where these are of one size, or not all are known."""
+    sizes = {category: n for category, (_, n) in own.items()}
     large = [category for category, n in sizes.items() if n >= _ENOUGH]
-    if len(sizes) < max(len(own), len(other)) or len(large) < 2 or max(sizes.values()) == min(sizes.values()):
+    if own.keys() != other.keys() or len(large) < 2 or max(sizes.values()) == min(sizes.values()):
         return None
-    return _Means(*(sum(each[category]["value"] for category in large) / len(large) for each in (own, other)))
+    return _Means(*(sum(each[category][0] for category in large) / len(large) for each in (own, other)))
 
 
 def _mixed(row: Row, run: Run, baseline: Run, means: _Means) -> str:
