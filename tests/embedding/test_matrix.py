@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curriculumnet.embedding.matrix import given_rows, open_given, write_rows
-from curriculumnet.errors import FeaturesError
+from curriculumnet.embedding.matrix import given_rows, write_rows
 
 LARGE = 20_000
 """More rows than are held at a time."""
@@ -72,7 +71,7 @@ def test_rows_that_do_not_lie_together_in_memory_are_written_in_order():
 def test_a_large_matrix_is_given_in_order_and_in_parts(tmp_path):
     matrix = values(np.arange(LARGE), 2).astype(np.float64)
     np.save(tmp_path / "large.npy", matrix)
-    blocks = list(given_rows(open_given(tmp_path / "large.npy", LARGE)))
+    blocks = list(given_rows(np.load(tmp_path / "large.npy", mmap_mode="r")))
     assert max(len(rows) for _, rows in blocks) < LARGE / 2
     assert {rows.dtype for _, rows in blocks} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(np.concatenate([places for places, _ in blocks]), np.arange(LARGE))
@@ -84,14 +83,3 @@ def test_numbers_beyond_float32_become_infinite():
     (_, rows), *others = given_rows(np.array([[1e300, -1e300], [1.5, np.nan]]))
     assert others == []
     np.testing.assert_array_equal(rows, [[np.inf, -np.inf], [1.5, np.nan]])
-
-
-def test_a_matrix_is_opened_without_being_read(tmp_path):
-    np.save(tmp_path / "own.npy", np.zeros((3, 2)))
-    assert isinstance(open_given(tmp_path / "own.npy", 3), np.memmap)
-
-
-def test_the_rows_that_are_missing_are_counted(tmp_path):
-    np.save(tmp_path / "own.npy", np.zeros((1_000, 2)))
-    with pytest.raises(FeaturesError, match=r"own\.npy has 1,000 rows, but images\.parquet has 12,345"):
-        open_given(tmp_path / "own.npy", 12_345)

@@ -588,9 +588,9 @@ def test_features_that_do_not_fit_are_refused_in_one_sentence(
     with pytest.raises(CurriculumNetError, match=r"are not there: give the path of a \.npy file\.$"):
         ingest(crawl, near_features=path)
     for wrong, said in (
-        (np.zeros((3, 2)), "has 3 rows, but 24 files are seen"),
-        (np.zeros(24), "no matrix of numbers"),
-        (np.array([["a"]] * 24), "no matrix of numbers"),
+        (np.zeros((3, 2)), "has 3 rows, but there are 24 images: .*: take what `embed` wrote for these files"),
+        (np.zeros(24), "features are a matrix of numbers"),
+        (np.array([["a"]] * 24), "features are a matrix of numbers"),
     ):
         np.save(path, wrong)
         with pytest.raises(CurriculumNetError, match=said):

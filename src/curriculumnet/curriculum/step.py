@@ -270,9 +270,14 @@ def _make(
     folder: WorkFolder, name: str, settings: dict[str, Any], digest: str, options: Options, quiet: bool
 ) -> dict[str, Any]:
     """Read images and features, order every category, write both tables, and return the figures of the record."""
+    import pyarrow.parquet as pq
+
+    from curriculumnet.work.matrices import open_matrix
+
     categories = folder.categories
     images = _read_images(folder, categories)
-    matrix = _open_features(folder, settings["features"])
+    path = folder.file(f"features/{settings['features']}.npy")
+    matrix = open_matrix(path, pq.read_metadata(folder.file(IMAGES)).num_rows, mend="embed again")
     finite, mean = _finite_and_mean(matrix, images.ids)
     columns, rows = _order(
         matrix, images, categories, finite, mean if settings["normalise"] else None, settings["method"], options, quiet
@@ -332,31 +337,6 @@ def _read_images(folder: WorkFolder, categories: list[str]) -> _Images:
     place = {category: index for index, category in enumerate(categories)}
     labels = [place[label] for label in table["label"].to_pylist()]
     return _Images(table["image_id"].to_numpy(), table["file_name"].to_pylist(), np.asarray(labels, dtype=np.int64))
-
-
-def _open_features(folder: WorkFolder, features: str) -> NDArray[Any]:
-    """Open the features without reading them.
-
-    Raises
-    ------
-    FeaturesError
-        They are no matrix with a row per image.
-    """
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    path = folder.file(f"features/{features}.npy")
-    try:
-        matrix: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): embed again.") from error
-    images = pq.read_metadata(folder.file(IMAGES)).num_rows
-    if matrix.ndim != 2 or len(matrix) != images or matrix.shape[1] == 0 or matrix.dtype.kind != "f":
-        raise FeaturesError(
-            f"{path} holds {matrix.dtype} of the shape {matrix.shape}, but {IMAGES} has {images:,} rows, and features "
-            "need a row of floats for each: embed again."
-        )
-    return matrix
 
 
 def _finite_and_mean(matrix: NDArray[Any], ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-
-from curriculumnet.errors import FeaturesError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,43 +56,6 @@ def _runs(places: NDArray[np.int64]) -> list[tuple[int, int]]:
 def _write_gap(file: IO[bytes], rows: int, columns: int) -> None:
     for start in range(0, rows, _BLOCK_ROWS):
         file.write(np.full((min(_BLOCK_ROWS, rows - start), columns), np.nan, "<f4").tobytes())
-
-
-def open_given(path: Path, n: int) -> NDArray[Any]:
-    """Open a matrix that a person gives, without reading its rows.
-
-    Parameters
-    ----------
-    path : Path
-        The .npy file.
-    n : int
-        How many rows it must have.
-
-    Raises
-    ------
-    FeaturesError
-        It is missing, no matrix of numbers, or of another length.
-    """
-    if not path.is_file():
-        raise FeaturesError(f"{path} is not there: check the name, or the folder that you are in.")
-    try:
-        matrix: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(matrix, np.ndarray):
-            matrix.close()
-            raise ValueError("it is an archive of several arrays")
-    except (ValueError, EOFError, OSError) as error:
-        raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): save it with numpy.save.") from error
-    if matrix.ndim != 2 or matrix.shape[1] == 0 or matrix.dtype.kind not in "fiu":
-        raise FeaturesError(
-            f"{path} holds {matrix.dtype} of the shape {matrix.shape}, but features are a matrix of numbers with a "
-            "row per image."
-        )
-    if len(matrix) != n:
-        raise FeaturesError(
-            f"{path} has {len(matrix):,} rows, but images.parquet has {n:,}: row i must be the image with image_id i, "
-            "whatever its state; rows of images that are not used may be NaN."
-        )
-    return matrix
 
 
 def given_rows(matrix: NDArray[Any]) -> Iterator[Block]:

@@ -244,13 +244,15 @@ def _make(
     quiet: bool,
 ) -> dict[str, Any]:
     """Write the matrix and what is to be known about it; return the latter."""
-    from curriculumnet.embedding.matrix import given_rows, open_given, write_rows
+    from curriculumnet.embedding.matrix import given_rows, write_rows
+    from curriculumnet.work.matrices import open_matrix
 
     images = tables.read(folder.file(IMAGES), ["image_id", "source", "file_name", "state"])
     used = _used(images, folder)
     about: dict[str, Any] = {"from": what, "kind": origin.kind}
     if origin.kind == "file":
-        blocks = given_rows(open_given(Path(what), images.num_rows))
+        mend = "save it with numpy.save, a row for each of images.parquet"
+        blocks = given_rows(open_matrix(Path(what), images.num_rows, mend=mend))
         about |= {"network": None, "layer": None, "preprocessing": None, "digest": origin.inputs["file"]}
     else:
         from curriculumnet.networks.device import resolve_device

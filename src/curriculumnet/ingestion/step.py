@@ -339,21 +339,9 @@ def _features_digest(path: Path) -> str:
 
 def _features(folder: WorkFolder, path: Path, n: int) -> NDArray[Any]:
     """Open features without reading them; they must have a row for each file, as these are numbered now."""
-    import numpy as np
+    from curriculumnet.work.matrices import open_matrix
 
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise ValueError("it begins otherwise")
-        features: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise FeaturesError(f"{path} cannot be read as a .npy matrix ({error}): save it with numpy.save.") from error
-    if features.ndim != 2 or features.dtype.kind not in "fiu":
-        raise FeaturesError(f"{path} is no matrix of numbers with a row for each file: take what `embed` wrote.")
-    if len(features) != n:
-        raise FeaturesError(
-            f"{path} has {len(features):,} rows, but {n:,} files are seen: take what `embed` wrote for these files."
-        )
+    features = open_matrix(path, n, mend="take what `embed` wrote for these files")
     for name in folder.names("embed"):
         record = folder.record(f"embed:{name}")
         known = record is not None and any(path.resolve() == folder.file(each).resolve() for each in record.outputs)
