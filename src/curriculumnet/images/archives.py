@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from curriculumnet.errors import SourceError
@@ -460,4 +460,4 @@ def may_be_image(name: str) -> bool:
     """Say whether a file could be a picture by its name: not hidden, nor in a hidden folder, nor of a known ending."""
     if name.startswith(".") or "/." in name:
         return False
-    return PurePosixPath(name).suffix.lower() not in _NO_IMAGE_ENDINGS
+    return posixpath.splitext(name)[1].lower() not in _NO_IMAGE_ENDINGS
