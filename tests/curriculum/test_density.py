@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from curriculumnet.curriculum import density as density_module
+from curriculumnet.curriculum import rows as rows_module
+from curriculumnet.curriculum import strips as strips_module
 from curriculumnet.curriculum.density import density_peaks
 
 
@@ -35,6 +36,15 @@ def naive_distances(features, mean=None, metric="sqeuclidean"):
                 same = distance <= 1e-6 * twice
             D[i, j] = 0.0 if same else distance
     return D
+
+
+def distances_in_float64(features, mean=None, metric="sqeuclidean"):
+    """The same for many rows, which are neither zero nor nearly equal."""
+    rows = features.astype(np.float64) - (0.0 if mean is None else mean)
+    if mean is not None or metric == "cosine":
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    D = np.array([((rows - row) ** 2).sum(axis=1) for row in rows])
+    return D / 2 if metric == "cosine" else D
 
 
 def naive_peaks(D, percent=60.0, kernel="cutoff"):
@@ -152,17 +162,81 @@ def test_the_order_of_the_rows_changes_nothing():
         assert turned.distance_to_centre.tolist() == straight.distance_to_centre[order].tolist()
 
 
-@pytest.mark.parametrize("elements", [1, 100, 777])
-def test_distances_taken_strip_by_strip_are_the_same(elements, monkeypatch):
+WAYS = {
+    "kept, in strips of a row": {"_HEIGHT": 1},
+    "kept, in strips of 17 rows": {"_HEIGHT": 17},
+    "kept, three threads": {"_HEIGHT": 17, "_ALONE": 0},
+    "computed anew, in strips of a row": {"KEPT_BYTES": 0, "_STRIP_ELEMENTS": 1},
+    "computed anew": {"KEPT_BYTES": 0, "_STRIP_ELEMENTS": 777},
+    "computed anew, three threads": {"KEPT_BYTES": 0, "_STRIP_ELEMENTS": 777, "_ALONE": 0},
+}
+
+
+def go(way, monkeypatch):
+    for name, value in WAYS[way].items():
+        monkeypatch.setattr(strips_module, name, value)
+    monkeypatch.setattr(strips_module.numba, "get_num_threads", lambda: 3)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_distances_are_the_same_in_every_way(way, monkeypatch):
     features = np.random.default_rng(2).integers(0, 6, (60, 4)).astype(np.float32)
-    whole = [density_peaks(features), density_peaks(features, mean=np.ones(4), kernel="gaussian")]
-    monkeypatch.setattr(density_module, "_STRIP_ELEMENTS", elements)
-    strips = [density_peaks(features), density_peaks(features, mean=np.ones(4), kernel="gaussian")]
-    for a, b in zip(whole, strips, strict=True):
-        assert (a.centre, a.cutoff) == (b.centre, b.cutoff)
-        assert a.density.tolist() == b.density.tolist()
-        assert a.delta.tolist() == b.delta.tolist()
-        assert a.distance_to_centre.tolist() == b.distance_to_centre.tolist()
+    settings = ({}, {"kernel": "gaussian"}, {"mean": np.ones(4)}, {"metric": "cosine"})
+    whole = [density_peaks(features, **each) for each in settings]
+    go(way, monkeypatch)
+    for each, straight in zip(settings, whole, strict=True):
+        found = density_peaks(features, **each)
+        assert (found.centre, found.cutoff) == (straight.centre, straight.cutoff)
+        assert found.density.tolist() == straight.density.tolist()
+        assert found.delta.tolist() == straight.delta.tolist()
+        assert found.distance_to_centre.tolist() == straight.distance_to_centre.tolist()
+
+
+def gathered(n=700, d=48, seed=7):
+    """Features as of a category: right images around a few places, wrong ones anywhere."""
+    rng = np.random.default_rng(seed)
+    places = rng.normal(size=(4, d))[rng.integers(0, 4, n)] * (rng.random(n) < 0.7)[:, None]
+    return np.maximum(places + rng.normal(0.2, 0.7, (n, d)), 0).astype(np.float32)
+
+
+def keeps_its_promises(found, expected, most_off=0.01):
+    density, delta, to_centre, centre, cutoff = expected
+    assert found.cutoff == pytest.approx(cutoff, rel=1e-5)
+    off = np.abs(found.density - density)
+    assert off.max() <= 2
+    assert (off > 0).mean() <= most_off
+    assert found.centre == centre or density[found.centre] >= density.max() - 2
+    if found.centre == centre:
+        assert found.distance_to_centre == pytest.approx(to_centre, rel=1e-5, abs=1e-5 * cutoff)
+        changed = found.delta != pytest.approx(delta, rel=1e-5, abs=1e-5 * cutoff)
+        assert not changed or (np.abs(found.delta - delta) > 1e-5 * cutoff).mean() <= most_off
+
+
+@pytest.mark.parametrize("metric", ["sqeuclidean", "cosine"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_large_categories_keep_to_the_precision_that_is_promised(metric, normalise, monkeypatch):
+    monkeypatch.setattr(rows_module, "_EXACT", 0)
+    features = gathered()
+    mean = features.mean(axis=0, dtype=np.float64) if normalise else None
+    expected = naive_peaks(distances_in_float64(features, mean, metric))
+    keeps_its_promises(density_peaks(features, mean=mean, metric=metric), expected)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_large_categories_keep_to_it_in_every_way(way, monkeypatch):
+    go(way, monkeypatch)
+    monkeypatch.setattr(rows_module, "_EXACT", 0)
+    features = gathered(400)
+    keeps_its_promises(density_peaks(features), naive_peaks(distances_in_float64(features)))
+
+
+def test_features_far_from_the_origin_keep_to_it(monkeypatch):
+    monkeypatch.setattr(rows_module, "_EXACT", 0)
+    features = gathered() + 1e3
+    expected = naive_peaks(distances_in_float64(features - 1e3))
+    keeps_its_promises(density_peaks(features.astype(np.float64)), expected)
+    rounded = features.astype(np.float32)
+    keeps_its_promises(density_peaks(rounded), naive_peaks(distances_in_float64(rounded.astype(np.float64) - 1e3)))
 
 
 def test_one_image():
@@ -214,8 +288,11 @@ def test_a_row_at_the_mean_but_for_rounding_is_a_zero_vector():
 
 
 def test_nearly_equal_rows_are_at_distance_zero():
+    # By their lengths as seen from their middle: what all rows have in common is no reason to take them for the same.
+    features = np.array([[1000.0, 5.0], [1000.0005, 5.0], [1000.0, -5.0]])
+    assert density_peaks(features).distance_to_centre.tolist() == [0.0, 0.0, 100.0]
     features = np.array([[1000.0, 0.0], [1000.0, 0.5], [1000.0, 9.0]])
-    assert density_peaks(features).distance_to_centre.tolist() == [0.0, 0.0, 8.5**2]
+    assert density_peaks(features).distance_to_centre.tolist() == [0.25, 0.0, 8.5**2]
 
 
 def test_cosine_is_half_of_the_normalised_squared_distance():
@@ -248,7 +325,7 @@ def test_wrong_settings_and_features_are_refused():
 
 
 @pytest.mark.slow
-def test_a_large_category_takes_the_memory_of_about_one_matrix():
+def test_a_large_category_takes_the_memory_of_half_a_matrix():
     n = 8_000
     features = np.random.default_rng(6).normal(size=(n, 16)).astype(np.float32)
     tracemalloc.start()
@@ -257,4 +334,4 @@ def test_a_large_category_takes_the_memory_of_about_one_matrix():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 1.6 * 4 * n * n
+    assert peak < 1.2 * 2 * n * n

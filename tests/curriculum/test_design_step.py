@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from curriculumnet.curriculum.density import density_peaks, directions
+from curriculumnet.curriculum.density import density_peaks
 from curriculumnet.curriculum.noise import noise_rate
+from curriculumnet.curriculum.rows import directions
 from curriculumnet.curriculum.step import design
 from curriculumnet.curriculum.subsets import rank_cleanliness, split
 from curriculumnet.errors import FeaturesError, InputError, UnknownNameError, UsageError, WorkFolderError

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curriculumnet.curriculum.density import directions
 from curriculumnet.curriculum.noise import noise_rate
+from curriculumnet.curriculum.rows import directions
 
 CATEGORIES = 8
 DIMENSIONS = 24

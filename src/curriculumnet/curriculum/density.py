@@ -4,18 +4,24 @@ S. Guo, W. Huang et al., "CurriculumNet: Weakly Supervised Learning from Large-S
 3.2, and the authors' slides of the WebVision workshop 2017; after A. Rodriguez and A. Laio, "Clustering by fast search
 and find of density peaks", Science 2014.
 
-Products are taken in float64 and kept as float32: small whole numbers stay exact, and values that differ by rounding
-alone become equal. Each distance is computed once and kept once, so that the matrix is symmetric to the bit and takes
-half of its room; the other half is what selecting the cut-off needs.
+Products are float32, in small categories float64, and kept as float32: small whole numbers stay exact, and in small
+categories values that differ by rounding alone become equal. Each distance is computed once and kept once, so that the
+matrix is symmetric to the bit and takes half of its room; where that is more than a gigabyte, distances are computed
+anew in each of the four passes over them.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from curriculumnet.curriculum.rows import Distinct
+    from curriculumnet.curriculum.strips import Strips
 
 METRICS = {
     "sqeuclidean": "squared Euclidean distance",
@@ -29,14 +35,12 @@ KERNELS = {
 }
 """The ways to count an image's neighbours."""
 
-SAME = 1e-6
-"""Two rows whose squared distance is at most this share of the sum of their squared lengths are at distance 0."""
+_AT_ONCE = 256
+"""Rows whose distances to all others are computed at a time."""
 
-_AT_MEAN = 1e-6
-"""A row no farther from the mean than this share of its length is at the mean: the rest is float32 rounding."""
-
-_STRIP_ELEMENTS = 4_000_000
-"""Distances computed at a time: 32 MB of float64."""
+_TIE = 1e-9
+"""Two images of the same density whose mean distances to all others differ by no more than this share are equally
+central: rounding."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def density_peaks(
     Parameters
     ----------
     features : ndarray, shape (n, d)
-        One finite row per image; n and d at least 1. Time grows with n²·d, memory is about one n × n float32 matrix.
+        One finite row per image; n and d at least 1. Time grows with n²·d. Memory is 2·n² bytes for the distances, and
+        256 MB in place of that from 23,171 different rows on; and the rows twice.
     mean : ndarray, shape (d,), optional
         Subtracted from the rows, which are then made unit length. None leaves them as they are.
     cutoff_percent : float
@@ -100,210 +105,114 @@ def density_peaks(
     ValueError
         Features are not a matrix of at least one row and column, or not finite; a setting is out of its range.
     """
-    rows = _checked(features, cutoff_percent, metric, kernel)
-    distinct, first, inverse, copies = _distinct(rows)
-    if mean is None and metric == "sqeuclidean":
-        distinct, unit = _rescaled(distinct)
-        strips = _euclidean(distinct)
-    else:
-        unit = 1.0 if metric == "cosine" else 2.0
-        strips = _angular(directions(distinct, mean))
-    cutoff = _cutoff(strips, copies, cutoff_percent)
-    density = _density(strips, copies, cutoff, kernel)
-    delta = _delta(strips, density)
-    centre = _centre(strips, copies, density, first)
-    to_centre = _row(strips, centre).astype(np.float64)
-    return DensityPeaks(
-        density=density[inverse],
-        delta=delta[inverse] * unit,
-        distance_to_centre=to_centre[inverse] * unit,
-        centre=int(first[centre]),
-        cutoff=float(cutoff) * unit,
-    )
-
-
-def _checked(features: NDArray[Any], cutoff_percent: float, metric: str, kernel: str) -> NDArray[np.floating[Any]]:
-    """Return the features as floats, without negative zeros, once everything is in its range."""
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
     if not 0 <= cutoff_percent <= 100:
         raise ValueError(f"cutoff_percent must lie in 0 … 100, not {cutoff_percent}")
-    rows = np.asarray(features)
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(f"features must have at least one row and one column, not the shape {rows.shape}")
-    if rows.dtype not in (np.float32, np.float64):
-        rows = rows.astype(np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError("features must be finite, but some are NaN or infinite")
-    return np.asarray(rows + 0.0)
+    from threadpoolctl import threadpool_limits
+
+    from curriculumnet.curriculum.rows import checked, distinct
+    from curriculumnet.curriculum.strips import Strips
+
+    rows, unit = _comparable(checked(features), mean, metric)
+    found = distinct(rows)
+    del rows
+    squares = _squares(found.rows, angular=mean is not None or metric == "cosine")
+    strips = Strips(found.rows, squares, found.copies)
+    # The threads of a product would wait for the next one by turning in circles, in the way of ours.
+    with threadpool_limits(1, user_api="blas") if strips.threads > 1 else nullcontext():
+        cutoff = _cutoff(strips, found.copies, cutoff_percent)
+        density = _density(strips, found.copies, cutoff, kernel)
+        delta = _delta(strips, density)
+    centre = _centre(found, squares, density)
+    to_centre = _to_centre(found.rows, squares, centre)
+    return DensityPeaks(
+        density=density[found.inverse],
+        delta=delta[found.inverse] * unit,
+        distance_to_centre=to_centre[found.inverse] * unit,
+        centre=int(found.first[centre]),
+        cutoff=float(cutoff) * unit,
+    )
 
 
-def _distinct(
-    rows: NDArray[np.floating[Any]],
-) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
-    """Return the distinct rows in an order of their own, each one's first place, each row's place there, and counts."""
-    rows = np.ascontiguousarray(rows)
-    as_bytes = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-    _, first, inverse, copies = np.unique(as_bytes, return_index=True, return_inverse=True, return_counts=True)
-    return rows[first].astype(np.float64), first, inverse.reshape(-1), copies.astype(np.int64)
+def _comparable(rows: NDArray[Any], mean: NDArray[Any] | None, metric: str) -> tuple[NDArray[Any], float]:
+    """Return rows whose squared distances are those that are asked for, but for a factor, and that factor."""
+    from curriculumnet.curriculum.rows import centred, directions, row_type
+
+    dtype = row_type(*rows.shape)
+    if mean is None and metric == "sqeuclidean":
+        return centred(rows, dtype)
+    return directions(rows, mean, dtype), 0.5 if metric == "cosine" else 1.0
 
 
-def _rescaled(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Divide by a power of two, so that no square leaves float32's range; return what it does to distances."""
-    _, exponent = np.frexp(np.abs(rows).max())
-    return np.ldexp(rows, -exponent), float(np.ldexp(1.0, 2 * exponent))
+def _squares(rows: NDArray[Any], *, angular: bool) -> NDArray[Any]:
+    """Return the squared lengths of rows; 1 of directions, of the zero vector too: so it is at 2 from all others."""
+    if angular:
+        return np.ones(len(rows), rows.dtype)
+    return np.einsum("ij,ij->i", rows, rows, dtype=np.float64).astype(rows.dtype)
 
 
-def directions(rows: NDArray[np.float64], mean: NDArray[Any] | None) -> NDArray[np.float64]:
-    """Return rows of unit length, seen from the mean; zero where there is no direction."""
-    if mean is not None:
-        rows = rows - np.asarray(mean, np.float64)
-    _, exponents = np.frexp(np.abs(rows).max(axis=1))
-    rows = np.ldexp(rows, -exponents[:, None])
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    at_mean = 0.0 if mean is None else _AT_MEAN * float(np.linalg.norm(np.asarray(mean, np.float64)))
-    lengths[np.ldexp(lengths, exponents) <= at_mean] = np.inf
-    return np.asarray(rows / lengths[:, None])
-
-
-def _starts(n: int) -> list[tuple[int, int]]:
-    """Return the first and last-plus-one row of each strip."""
-    height = max(1, _STRIP_ELEMENTS // n)
-    return [(start, min(n, start + height)) for start in range(0, n, height)]
-
-
-def _euclidean(rows: NDArray[np.float64]) -> list[NDArray[np.float32]]:
-    """Return squared distances as strips: strip s holds rows [a, b) against rows [a, n)."""
-    squares = np.einsum("ij,ij->i", rows, rows)
-    strips = []
-    for start, stop in _starts(len(rows)):
-        lengths = squares[start:stop, None] + squares[None, start:]
-        distances = rows[start:stop] @ rows[start:].T
-        distances *= -2
-        distances += lengths
-        lengths *= SAME
-        distances[distances <= lengths] = 0
-        strips.append(_mirrored(distances))
-    return strips
-
-
-def _angular(unit_rows: NDArray[np.float64]) -> list[NDArray[np.float32]]:
-    """Return one minus the cosine as strips; half of the squared distance of unit rows."""
-    zero = np.logical_not(np.any(unit_rows, axis=1))
-    strips = []
-    for start, stop in _starts(len(unit_rows)):
-        distances = unit_rows[start:stop] @ unit_rows[start:].T
-        np.subtract(1, distances, out=distances)
-        distances[distances <= SAME] = 0
-        distances[np.ix_(zero[start:stop], zero[start:])] = 0
-        strips.append(_mirrored(distances))
-    return strips
-
-
-def _mirrored(strip: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return a strip whose leading square is symmetric to the bit, with a diagonal of zeros."""
-    kept = strip.astype(np.float32)
-    square = kept[:, : len(kept)]
-    upper = np.triu(square, 1)
-    square[:] = upper + upper.T
-    return kept
-
-
-def _row(strips: list[NDArray[np.float32]], row: int) -> NDArray[np.float32]:
-    """Return all distances of one row."""
-    parts = []
-    start = 0
-    for strip in strips:
-        stop = start + len(strip)
-        if row < stop:
-            parts.append(strip[row - start])
-            break
-        parts.append(strip[:, row - start])
-        start = stop
-    return np.concatenate(parts)
-
-
-def _cutoff(strips: list[NDArray[np.float32]], copies: NDArray[np.int64], percent: float) -> np.float32:
+def _cutoff(strips: Strips, copies: NDArray[np.int64], percent: float) -> np.float32:
     """Return the element at place ⌊n²k/100⌋ of all n² distances in ascending order, or the least positive one."""
     n = int(copies.sum())
+    # Images that are at distance 0 from each other because they are the same, or one.
     zeros = int((copies**2).sum())
     place = min(int(n * n * percent / 100), n * n - 1)
-    pairs = _pairs(strips, copies, (n * n - zeros) // 2)
+    counts = strips.histogram()
     if place >= zeros:
-        at = (place - zeros) // 2
-        pairs.partition(at)
-        if pairs[at] > 0:
-            return np.float32(pairs[at])
-    least = np.min(pairs, where=pairs > 0, initial=np.inf)
-    return np.float32(least) if np.isfinite(least) else np.float32(0)
+        cutoff = strips.element((place - zeros) // 2, counts)
+        if cutoff > 0:
+            return cutoff
+    return strips.least_positive(counts)
 
 
-def _pairs(strips: list[NDArray[np.float32]], copies: NDArray[np.int64], total: int) -> NDArray[np.float32]:
-    """Return the distances of all pairs of images that are not copies of each other, each pair once."""
-    pairs = np.empty(total, np.float32)
-    single = copies.max() == 1
-    filled = row = 0
-    for strip in strips:
-        for place in range(len(strip)):
-            others = strip[place, place + 1 :]
-            if not single:
-                others = np.repeat(others, copies[row] * copies[row + 1 :])
-            pairs[filled : filled + len(others)] = others
-            filled += len(others)
-            row += 1
-    return pairs
-
-
-def _density(
-    strips: list[NDArray[np.float32]], copies: NDArray[np.int64], cutoff: np.float32, kernel: str
-) -> NDArray[np.float64]:
+def _density(strips: Strips, copies: NDArray[np.int64], cutoff: np.float32, kernel: str) -> NDArray[np.float64]:
     """Return how many other images are near, counted by the kernel."""
-    weights = copies.astype(np.float64)
-    density = np.zeros(len(copies))
-    start = 0
-    for strip in strips:
-        stop = start + len(strip)
-        near = _near(strip, cutoff, kernel)
-        density[start:stop] += near @ weights[start:]
-        density[stop:] += weights[start:stop] @ near[:, stop - start :]
-        start = stop
-    itself = _near(np.zeros((1, 1), np.float32), cutoff, kernel)[0, 0]
-    density -= itself
-    return density.astype(np.float32).astype(np.float64)
+    if cutoff == 0:
+        # All images are equal.
+        return np.asarray((copies - 1.0) if kernel == "gaussian" else np.zeros(len(copies)))
+    near = strips.near(cutoff) if kernel == "cutoff" else strips.weigh(cutoff)
+    # As float32, sums that rounding tells apart are equal.
+    return np.asarray((near + (copies - 1)).astype(np.float32).astype(np.float64))
 
 
-def _near(distances: NDArray[np.float32], cutoff: np.float32, kernel: str) -> NDArray[np.float64]:
-    if kernel == "cutoff":
-        return (distances < cutoff).astype(np.float64)
-    return np.exp(distances / -np.float64(cutoff)) if cutoff else np.ones(distances.shape)
-
-
-def _delta(strips: list[NDArray[np.float32]], density: NDArray[np.float64]) -> NDArray[np.float64]:
+def _delta(strips: Strips, density: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distance to the nearest denser row; to the farthest one where none is denser."""
-    delta = np.full(len(density), np.inf)
-    start = 0
-    for strip in strips:
-        stop = start + len(strip)
-        here, onward = density[start:stop, None], density[None, start:]
-        nearest = np.min(strip, axis=1, where=onward > here, initial=np.inf)
-        delta[start:stop] = np.minimum(delta[start:stop], nearest)
-        nearest = np.min(strip, axis=0, where=here > onward, initial=np.inf)
-        delta[start:] = np.minimum(delta[start:], nearest)
-        start = stop
-    for peak in np.flatnonzero(np.isinf(delta)):
-        delta[peak] = _row(strips, int(peak)).max()
+    delta = strips.nearest_higher(density.astype(np.float32)).astype(np.float64)
+    peaks = np.flatnonzero(np.isinf(delta))
+    for start in range(0, len(peaks), _AT_ONCE):
+        some = peaks[start : start + _AT_ONCE]
+        delta[some] = strips.between(some).max(axis=1)
     return delta
 
 
-def _centre(
-    strips: list[NDArray[np.float32]],
-    copies: NDArray[np.int64],
-    density: NDArray[np.float64],
-    first: NDArray[np.intp],
-) -> int:
+def _centre(found: Distinct, squares: NDArray[Any], density: NDArray[np.float64]) -> int:
     """Return the densest row; among equals the one nearest to all others, then the one that came first."""
     densest = np.flatnonzero(density == density.max())
-    totals = [float((_row(strips, int(row)).astype(np.float64) * copies).sum()) for row in densest]
-    return int(min(zip(totals, first[densest], densest, strict=True))[2])
+    if len(densest) == 1:
+        return int(densest[0])
+    # The sum over all j of |x_i|² + |x_j|² - 2·x_i·x_j, less what a zero vector would so be apart from its copies.
+    rows, n = found.rows[densest], found.copies.sum()
+    lengths = squares.astype(np.float64)
+    total = np.einsum("i,ij->j", found.copies, found.rows, dtype=np.float64)
+    sums = n * lengths[densest] + found.copies @ lengths - 2 * np.einsum("ij,j->i", rows, total, dtype=np.float64)
+    sums -= found.copies[densest] * 2 * (lengths[densest] - np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    central = densest[sums <= sums.min() + _TIE * n * lengths.max()]
+    return int(central[found.first[central].argmin()])
+
+
+def _to_centre(rows: NDArray[Any], squares: NDArray[Any], centre: int) -> NDArray[np.float64]:
+    """Return each row's distance to the centre."""
+    from curriculumnet.curriculum.rows import squared_distances
+    from curriculumnet.curriculum.strips import SAME
+
+    distances = squared_distances(rows, rows[centre])
+    lengths = squares.astype(np.float64)
+    # Zero vectors are orthogonal to the others, whatever counts as their length.
+    zero = np.logical_not(rows.any(axis=1))
+    orthogonal = zero != zero[centre]
+    distances[orthogonal] = lengths[orthogonal] + lengths[centre]
+    distances[distances <= SAME * (lengths + lengths[centre])] = 0
+    return distances

@@ -409,11 +409,11 @@ def _noise(
     """Estimate each category's share of wrong labels; return the columns of the categories."""
     import numpy as np
 
-    from curriculumnet.curriculum.density import directions
     from curriculumnet.curriculum.noise import noise_rate
+    from curriculumnet.curriculum.rows import directions
 
     def seen_from_mean(rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        return directions(matrix[images.ids[rows]].astype(np.float64), mean).astype(np.float32)
+        return directions(matrix[images.ids[rows]], mean, np.float32)
 
     usable = np.random.default_rng(seed).permutation(finite.nonzero()[0])
     common = np.sort(usable[:_SAMPLE])
