@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import GONE, Folder, Index, Stamp, may_be_image, open_bytes, split_root
+from curriculumnet.images.archives import GONE, UNTOLD, Folder, Index, Stamp, may_be_image, open_bytes, split_root
 
 FILES = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "top.txt": b"", "z é/3": b"three"}
 
@@ -180,7 +180,7 @@ def test_links_are_followed_and_circles_are_not(tmp_path: Path, folder: Path) ->
     os.mkfifo(folder / "pipe.jpg")
     files, others = Folder(str(folder)).contents()
     assert files == sorted([*FILES, "linked/5.jpg", "itself.jpg", "nowhere.jpg"])
-    assert others == ["pipe.jpg"]
+    assert others == ["a/up", "pipe.jpg"]
     for name in ("itself.jpg", "nowhere.jpg", "pipe.jpg"):
         with pytest.raises(OSError, match=name):
             open_bytes(str(folder)).read(name)
@@ -203,11 +203,29 @@ def test_stamps_or_the_version_change_with_the_files_and_only_then(root: str) ->
     assert told() != before
 
 
+def test_what_is_added_to_a_tar_leaves_the_stamps_of_the_others(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", {})
+    for number, name in enumerate(("a/1.jpg", "a/2.jpg")):
+        add(path, name, b"four", mtime=1_700_000_000 + number)
+    add(path, "a/3.jpg", b"four")
+    before = [open_bytes(str(path)).stamp(name) for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg")]
+    assert before[0] != before[1]
+    assert before[2].modified == UNTOLD
+    add(path, "a/4.jpg", b"more", mtime=1_700_000_000)
+    after = [open_bytes(str(path)).stamp(name) for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg")]
+    assert after[:3] == before
+    assert after[3] not in before
+    # Of the same name, size and time at another place it is another one.
+    add(path, "a/1.jpg", b"FOUR", mtime=1_700_000_000)
+    assert open_bytes(str(path)).stamp("a/1.jpg") != before[0]
+
+
 @given(st.lists(st.sampled_from(["a", "a/b", "a-b", "b", "ü", "\udce9", "a/b/c", ""]), max_size=12))
 def test_an_index_finds_the_last_member_of_a_name(names: list[str]) -> None:
-    members = {name: (place, 10 * place) for place, name in enumerate(names)}
+    members = {name: (place, 10 * place, 7 * place) for place, name in enumerate(names)}
     encoded = pa.array([name.encode("utf-8", "surrogateescape") for name in names], pa.binary())
-    index = Index(encoded, range(len(names)), range(0, 10 * len(names), 10), [])
+    numbers = range(len(names))
+    index = Index(encoded, numbers, range(0, 10 * len(names), 10), range(0, 7 * len(names), 7), [])
     assert len(index) == len(members)
     for name in ("a", "a/b", "a-b", "b", "ü", "\udce9", "a/b/c", "", "c", "a/"):
         assert index.find(name) == members.get(name)

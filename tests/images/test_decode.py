@@ -41,13 +41,14 @@ def test_pixels_of_a_lossless_picture_are_kept():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
 def test_exif_rotation_is_applied_to_size_and_pixels(format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(plain(), format, exif=exif)
+    data = encoded(plain(), format, exif=exif, **({"lossless": True} if format == "WEBP" else {}))
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert (probe(data).width, probe(data).height) == (expected.shape[1], expected.shape[0])
+    assert {expected.shape[:2]} == {(40, 30) if orientation >= 5 else (30, 40)}
     np.testing.assert_array_equal(decode(data), expected)
 
 
@@ -64,6 +65,40 @@ def test_cmyk_becomes_rgb():
     red, green, blue = decode(encoded(cmyk, "JPEG", quality=100))[10, 10]
     assert red > 240
     assert max(green, blue) < 15
+
+
+def test_ycck_is_cmyk_in_other_words():
+    cyan, magenta, yellow, black = 30, 140, 60, 40
+    luminance = np.asarray(Image.new("RGB", (16, 16), (cyan, magenta, yellow)).convert("YCbCr"))[0, 0]
+    # Pillow stores 255 less each value, and of a YCCK file the colours are 255 less what their luminance says.
+    stored = Image.new("CMYK", (16, 16), (*(255 - int(value) for value in luminance), black))
+    data = bytearray(encoded(stored, "JPEG", quality=100, subsampling=0))
+    adobe = data.index(b"Adobe")
+    assert data[adobe + 11] == 0
+    data[adobe + 11] = 2
+    expected = decode(encoded(Image.new("CMYK", (16, 16), (cyan, magenta, yellow, black)), "JPEG", quality=100))
+    assert np.abs(decode(bytes(data)).astype(int) - expected).max() <= 4
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 255, 1000.0])
+def test_floats_are_shown_from_the_least_to_the_greatest(scale):
+    values = np.linspace(-1, 254, 40 * 30, dtype=np.float32).reshape(30, 40)
+    shown = decode(encoded(Image.fromarray(values * np.float32(scale)), "TIFF"))
+    assert np.abs(shown[..., 0] - (values + 1)).max() <= 0.51
+    assert decode(encoded(Image.fromarray(np.full((9, 9), 0.5, np.float32)), "TIFF")).max() == 0
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_of_either_format_are_the_same(format):
+    values = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(values), format))[..., 1], values // 257)
+
+
+def test_whole_numbers_of_more_bits_are_not_cut_off():
+    values = np.linspace(0, 10_000_000, 40 * 30).reshape(30, 40).astype(np.int32)
+    shown = decode(encoded(Image.fromarray(values), "TIFF"))[..., 0]
+    assert (shown.min(), shown.max()) == (0, 255)
+    assert abs(shown.mean() - 127.5) < 1
 
 
 def test_sixteen_bits_are_scaled_not_cut_off():
@@ -129,6 +164,14 @@ def test_decoding_at_a_part_of_the_size_is_like_taking_the_mean_of_the_whole(sca
         # Blocks at the edge are completed in two ways.
         inside = (slice(1, small.shape[0] - 1), slice(1, small.shape[1] - 1))
         assert np.abs(small[inside] - np.asarray(whole).astype(int)[inside]).mean() <= 4, name
+
+
+def test_the_first_of_several_pictures_in_a_jpeg_is_decoded_as_fast(monkeypatch):
+    photo = Image.fromarray(load_sample_image("china.jpg"))
+    data = encoded(photo, "MPO", save_all=True, append_images=[plain()])
+    assert probe(data).format == "MPO"
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded by Pillow"))
+    assert decode(data, reduction=4).shape == (107, 160, 3)
 
 
 def test_what_the_fast_decoder_does_not_like_is_left_to_the_other(monkeypatch):
@@ -211,6 +254,57 @@ def test_colours_of_another_profile_become_srgb():
         assert wide[3, 3, 0] < 100
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_profile_counts_for_transparent_pictures_and_palettes_too(mode):
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    red = Image.new("RGB", (20, 20), (200, 30, 30)).convert(mode)
+    wide = decode(encoded(red, "PNG", icc_profile=swapped_profile(srgb)))
+    assert wide[3, 3, 2] > 150
+    assert wide[3, 3, 0] < 100
+
+
+def test_a_profile_of_other_colours_than_the_pictures_is_passed_over():
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode in ("CMYK", "L"):
+        picture = Image.new("RGB", (20, 20), (200, 30, 30)).convert(mode)
+        plainly = decode(encoded(picture, "JPEG"))
+        np.testing.assert_array_equal(decode(encoded(picture, "JPEG", icc_profile=swapped_profile(srgb))), plainly)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_greys_of_another_profile_become_those_of_srgb(format, mode):
+    if (format, mode) == ("JPEG", "LA"):
+        pytest.skip("there is no such JPEG")
+    grey = Image.new(mode, (20, 20), (128, 255)[: len(mode)])
+    linear = decode(encoded(grey, format, icc_profile=linear_grey_profile()))
+    assert len(np.unique(linear)) == 1
+    assert abs(int(linear[3, 3, 0]) - 188) <= 2
+
+
+def linear_grey_profile():
+    """A profile of greys whose light grows with their number (ICC.1:2010, 8.4)."""
+    white = b"XYZ \0\0\0\0" + b"".join(round(value * 65536).to_bytes(4, "big") for value in (0.9642, 1.0, 0.8249))
+    curve = b"curv\0\0\0\0\0\0\0\0"
+    name = b"desc\0\0\0\0" + (7).to_bytes(4, "big") + b"linear\0" + bytes(79)
+    tags = {b"wtpt": white, b"kTRC": curve, b"desc": name}
+    at = 128 + 4 + 12 * len(tags)
+    table, body = len(tags).to_bytes(4, "big"), b""
+    for tag, data in tags.items():
+        table += tag + (at + len(body)).to_bytes(4, "big") + len(data).to_bytes(4, "big")
+        body += data + bytes(-len(data) % 4)
+    head = bytearray(128)
+    head[8:12], head[12:16], head[16:20], head[20:24] = b"\x02\x10\0\0", b"mntr", b"GRAY", b"XYZ "
+    head[36:40] = b"acsp"
+    head[68:80] = white[8:]
+    head[0:4] = (at + len(body)).to_bytes(4, "big")
+    return bytes(head) + table + body
+
+
 def swapped_profile(srgb):
     """An sRGB profile in which red and blue have changed places, and that does not call itself sRGB."""
     data = bytearray(srgb)
@@ -257,6 +351,12 @@ def test_a_dicom_file_is_shown_through_its_window():
         decode(data[: len(data) // 2])
 
 
+def test_the_values_of_a_dicom_file_are_first_what_they_measure():
+    measured = np.array([[-500, 0, 40], [80, 200, 240]])
+    data = dicom(measured + 1024, RescaleIntercept=-1024, RescaleSlope=1, WindowCenter=40, WindowWidth=400)
+    assert np.abs(decode(data)[..., 0] - np.array([[0, 102, 128], [153, 229, 255]])).max() <= 1
+
+
 def test_a_heic_picture_is_read_or_says_what_reads_it(monkeypatch):
     import pillow_heif
 
@@ -283,7 +383,14 @@ def test_a_heic_picture_is_read_or_says_what_reads_it(monkeypatch):
         (b"", "empty file"),
         (b"<!DOCTYPE html><html></html>", "a web page"),
         (b"  <html><body>404</body></html>", "a web page"),
+        (b"\xef\xbb\xbf<!doctype html>", "a web page"),
+        (b"<!-- of a shop --><html>", "a web page"),
+        (b"<?xml version='1.0'?><!DOCTYPE html><html/>", "a web page"),
+        ("<html>gone</html>".encode("utf-16"), "a web page"),
         (b"<svg xmlns='x'></svg>", "SVG"),
+        (b"<?xml version='1.0'?><svg/>", "SVG"),
+        (encoded(plain())[:12], "the beginning of an image, cut off"),
+        (encoded(plain(), "WEBP")[:12], "the beginning of an image, cut off"),
         (b'{"error": 1}', "JSON"),
         (b"PK\x03\x04....", "zip"),
         (b"\x00" * 100, "no known image format"),

@@ -2,6 +2,7 @@ import hashlib
 import io
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -17,6 +18,7 @@ from curriculumnet.images import duplicates
 from curriculumnet.images.decode import decode
 from curriculumnet.images.duplicates import (
     NEAR_RADIUS,
+    TooManyPairs,
     byte_digest,
     first_match,
     first_of_each,
@@ -239,6 +241,27 @@ def test_pairs_of_nothing_and_of_one() -> None:
 def test_radius_out_of_range_is_refused(radius: int) -> None:
     with pytest.raises(ValueError, match=f"radius is {radius}: it must be at least 0 and below 64"):
         near_pairs(np.ones(3, np.uint64), radius)
+
+
+def alike(n: int, seed: int = 0) -> np.ndarray:
+    """Different hashes that are all within 6 bits of each other."""
+    rng = np.random.default_rng(seed)
+    flipped = np.argsort(rng.random((n, 64)), axis=1)[:, :3].astype(np.uint64)
+    found: np.ndarray = np.unique(np.uint64(0x123456789ABCDEF) ^ (np.uint64(1) << flipped).sum(axis=1, dtype=np.uint64))
+    return found
+
+
+@pytest.mark.parametrize("n", [300, 30_000])
+def test_too_many_pairs_are_refused_before_they_take_memory(n: int) -> None:
+    hashes = alike(n)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooManyPairs):
+            near_pairs(hashes, 6, mirrored=True, most=40_000)
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(near_pairs(alike(200), 6, most=20_000)) == len(alike(200)) * (len(alike(200)) - 1) // 2
 
 
 @st.composite

@@ -302,8 +302,11 @@ def write_odd(folder: Path, make: Callable[[int], bytes]) -> int:
     return taken
 
 
-def write_tar(path: Path, good: dict[str, bytes]) -> list[str]:
-    """Write a tar of good files, and of members that lead outside or are no files; return the names of those."""
+def write_tar(path: Path, good: dict[str, bytes], prefix: str = "") -> list[str]:
+    """Write a tar of good files, and of members that lead outside or are no files; return the names of those.
+
+    The names of what lies inside begin with `prefix`.
+    """
     types = {
         "cat/link.jpg": (tarfile.SYMTYPE, "../../etc/passwd"),
         "cat/hard.jpg": (tarfile.LNKTYPE, "/etc/passwd"),
@@ -317,11 +320,11 @@ def write_tar(path: Path, good: dict[str, bytes]) -> list[str]:
     }
     with tarfile.open(path, "w") as tar:
         for name, data in good.items():
-            member = tarfile.TarInfo(name)
+            member = tarfile.TarInfo(prefix + name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
         for name, (kind, leads) in types.items():
-            member = tarfile.TarInfo(name)
+            member = tarfile.TarInfo(name if ".." in name or name[0] == "/" else prefix + name)
             member.type, member.linkname = kind, leads
             tar.addfile(member)
     return list(types)

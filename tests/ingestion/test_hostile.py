@@ -184,11 +184,63 @@ def test_links_and_what_is_no_file_are_rows(crawl: Path, ingest: Callable[..., I
     assert odd.pop("dog/linked.png") == ("copy", "same bytes as an earlier image of its category")
     assert odd.pop("dog/first.jpg")[0] == odd.pop("dog/second.jpg")[0] == "broken"
     assert odd == {
+        "dog/circle": ("refused", "no regular file"),
         "dog/nowhere.jpg": ("missing", "not there"),
         "dog/endless.jpg": ("refused", "no regular file"),
         "dog/pipe.jpg": ("refused", "no regular file"),
         "dog/socket.jpg": ("refused", "no regular file"),
     }
+
+
+def test_links_between_folders_lead_to_each_file_once(
+    crawl: Path, ingest: Callable[..., Ingestion], tmp_path: Path, write: Write
+) -> None:
+    write("beside/one.png", good(50))
+    folders = [crawl / "cat" / f"album {number}" for number in range(6)]
+    for number, folder in enumerate(folders):
+        write(f"crawl/cat/album {number}/{number}.png", good(60 + number))
+        for other in range(6):
+            (folder / f"to {other}").symlink_to(folders[other], target_is_directory=True)
+    (crawl / "dog" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (crawl / "dog" / "beside").symlink_to(tmp_path / "beside", target_is_directory=True)
+    found = rows(ingest(crawl, workers=0))
+    assert Counter(state for state, _ in found.values()) == {"used": 6 + 6 + 1, "refused": 36 + 1}
+    assert found["dog/beside/one.png"][0] == "used"
+    assert found["dog/up"] == ("refused", "no regular file")
+
+
+def test_a_tree_deeper_than_a_path_may_be_is_read_as_far_as_it_goes(
+    crawl: Path, ingest: Callable[..., Ingestion]
+) -> None:
+    here = Path.cwd()
+    try:
+        os.chdir(crawl / "cat")
+        for _ in range(25):
+            Path("d" * 200).mkdir()
+            os.chdir("d" * 200)
+        Path("deep.png").write_bytes(good(70))
+    finally:
+        os.chdir(here)
+    found = rows(ingest(crawl, workers=0))
+    assert Counter(state for state, _ in found.values()) == {"used": 6, "broken": 1}
+    (reason,) = (why for state, why in found.values() if state == "broken")
+    assert reason == "cannot be read: file name too long"
+
+
+def test_a_folder_that_vanishes_while_the_others_are_listed_is_none(
+    crawl: Path, ingest: Callable[..., Ingestion], write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("crawl/cat/sub/1.png", good(80))
+    write("crawl/dog/sub/2.png", good(81))
+    scandir = os.scandir
+
+    def scandir_and_then_gone(path: object) -> object:
+        if isinstance(path, Path) and path.name == "sub":
+            path.rename(path.parents[2] / f"elsewhere {path.parent.name}")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_and_then_gone)
+    assert Counter(state for state, _ in rows(ingest(crawl, workers=0)).values()) == {"used": 6}
 
 
 AS_NOBODY = """
@@ -217,9 +269,16 @@ def test_a_file_that_may_not_be_read_is_a_row() -> None:
         secret = path.with_name("secret.png")
         secret.write_bytes(good(7))
         secret.chmod(0)
+        closed = path.with_name("secret")
+        closed.mkdir(mode=0)
         command = [sys.executable, "-c", AS_NOBODY, f"{folder}/crawl", f"{folder}/work"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert done.stdout.strip() == "[('broken', 'cannot be read: permission denied')]", done.stderr
+    assert done.stdout.strip() == str(
+        [
+            ("broken", "cannot be read: permission denied"),
+            ("broken", "cannot be read: a folder that may not be read"),
+        ]
+    ), done.stderr
 
 
 # -- files that change ------------------------------------------------------------------------------------------------
@@ -266,14 +325,17 @@ def test_files_that_vanish_and_grow_all_the_while_are_rows(
 # -- archives ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("prefix", "part"), [("", ""), ("./", ""), ("./inner/", "inner")])
 def test_members_of_a_tar_that_lead_outside_or_are_no_files_are_refused_by_name(
-    tmp_path: Path, ingest: Callable[..., Ingestion]
+    tmp_path: Path, ingest: Callable[..., Ingestion], prefix: str, part: str
 ) -> None:
     pictures = {f"{('cat', 'dog')[number % 2]}/{number}.png": good(number) for number in range(6)}
-    strange = HOSTILE.write_tar(tmp_path / "crawl.tar", pictures)
-    result = ingest(tmp_path / "crawl.tar", workers=1)
+    strange = HOSTILE.write_tar(tmp_path / "crawl.tar", pictures, prefix)
+    result = ingest(f"{tmp_path / 'crawl.tar'}#{part}" if part else tmp_path / "crawl.tar", workers=1)
     found = rows(result)
     assert {name: found.pop(name)[0] for name in pictures} == dict.fromkeys(pictures, "used")
+    if part:
+        strange = [name for name in strange if name.startswith(("cat/", "dog/")) and ".." not in name]
     assert found == {
         name: ("refused", "its name leads out of the archive" if ".." in name or name[0] == "/" else "no regular file")
         for name in strange
@@ -450,6 +512,9 @@ def look(files, name, min_side):
         import re
         print(os.getpid(), flush=True)
         re.match("(a+)+$", 100 * "a" + "b")
+    if "half a second" in name:
+        print(os.getpid(), flush=True)
+        time.sleep(0.5)
     return Found("used", "")
 
 def begin(how, folder):
@@ -477,6 +542,23 @@ def test_spawned_workers_are_replaced_too(tmp_path: Path) -> None:
     )  # fmt: skip
     expected = ["", "the decoder crashed on it", "decoding took longer than 2 s", ""]
     assert done.stdout.splitlines()[-1] == str(expected), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="there is no such signal")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="nothing can be forked")
+def test_a_command_that_was_suspended_blames_no_file(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command(tmp_path, GUARDED, "fork", ["half a second"] * 8),
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGSTOP)
+        # More than twice what a file may take, which is 2 s.
+        time.sleep(6)
+        os.killpg(process.pid, signal.SIGCONT)
+        told = [line for line in process.stdout if line.startswith("[")]
+    assert told == [f"{[''] * 8}\n"]
 
 
 def test_workers_that_cannot_be_started_are_no_files_fault(tmp_path: Path) -> None:

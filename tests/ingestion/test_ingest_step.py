@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from PIL import Image
 import curriculumnet as cn
 from curriculumnet import console
 from curriculumnet.errors import CurriculumNetError, MachineError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.images.archives import Folder
 from curriculumnet.images.loader import Pictures
 from curriculumnet.ingestion.step import Ingestion
 from curriculumnet.miniature import make_crawl
@@ -623,3 +625,94 @@ def test_features_part_near_copies_until_they_are_left_out(
     capsys.readouterr()
     assert ingest(crawl).near_copies == 2
     assert "Near copies had been confirmed by features, and are not any more" in capsys.readouterr().err
+
+
+# -- looked at again --------------------------------------------------------------------------------------------------
+
+
+def test_what_was_in_the_way_of_a_file_may_be_gone(
+    crawl: Path, ingest: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Folder.read
+
+    def refused(self: Folder, name: str) -> bytes:
+        if name == "cat/00.png":
+            raise PermissionError(13, "Permission denied", name)
+        return read(self, name)
+
+    monkeypatch.setattr(Folder, "read", refused)
+    first = ingest(crawl)
+    assert states(first)["cat/00.png"] == "broken"
+    table = first.images_path.read_bytes()
+    assert ingest(crawl).images_path.read_bytes() == table
+    monkeypatch.undo()
+    assert states(ingest(crawl))["cat/00.png"] == "used"
+
+
+def test_a_reading_by_another_version_is_not_up_to_date(
+    crawl: Path, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = ingest(crawl)
+    path = first.work / "project.json"
+    project = json.loads(path.read_text(encoding="utf-8"))
+    assert project["steps"]["ingest"]["figures"].pop("examined")
+    path.write_text(json.dumps(project), encoding="utf-8")
+    ingest(crawl, quiet=False)
+    assert "up to date" not in capsys.readouterr().err
+    ingest(crawl, quiet=False)
+    assert "up to date" in capsys.readouterr().err
+
+
+def test_what_is_added_to_a_tar_is_all_that_is_read(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "crawl.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(crawl, ".")
+    ingest(path)
+    added = tmp_path / "new.png"
+    added.write_bytes(png(99))
+    with tarfile.open(path, "a") as tar:
+        tar.add(added, "cat/new.png")
+    again = ingest(path, quiet=False)
+    assert "24 files are as they were; 1 are read." in capsys.readouterr().err
+    assert states(again)["cat/new.png"] == "used"
+
+
+def test_near_copies_of_different_senders_are_on_one_side(ingest: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    lines = ["file_name,label,sender"]
+    for number in range(60):
+        photo = picture(1000 + number, (48, 40))
+        for quality in (95, 60):
+            name = f"{number:02}-{quality}.jpg"
+            (tmp_path / "t" / name).write_bytes(encoded(photo, "JPEG", quality=quality))
+            lines.append(f"{name},{('cat', 'dog')[number % 2]},{name}")
+    (tmp_path / "t" / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    result = ingest(tmp_path / "t" / "t.csv", group_column="sender", val_share=0.2)
+    sides: dict[int, set[str]] = {}
+    for row in result.table().to_pylist():
+        if row["near_group"] is not None:
+            sides.setdefault(row["near_group"], set()).add(row["split"])
+    assert len(sides) >= 50
+    assert all(len(side) == 1 for side in sides.values())
+    assert result.used["val"] >= 10
+
+
+def test_where_too_many_are_near_fewer_bits_may_differ(
+    crawl: Path,
+    write: Write,
+    ingest: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = np.asarray(picture(2000, (96, 96))).copy()
+    for number in range(30):
+        photo[3 * number : 3 * number + 3] //= 2
+        write(f"crawl/cat/frame {number:02}.png", encoded(Image.fromarray(photo)))
+    assert ingest(crawl).near_copies > 20
+    assert "look alike" not in capsys.readouterr().err
+    monkeypatch.setattr("curriculumnet.ingestion.states.MOST_PAIRS", 40)
+    again = ingest(crawl, output=crawl.parent / "again")
+    assert again.near_copies <= 30
+    assert re.search(r"near copies are only those whose hashes differ in at most [0-5] of 64", capsys.readouterr().err)

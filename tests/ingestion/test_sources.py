@@ -149,6 +149,16 @@ def test_names_that_are_not_utf8_are_refused_in_printable_letters(write: Write, 
         assert listing.set_aside == {1: ("refused", "its name is not valid UTF-8")}
 
 
+def test_what_else_is_a_space_or_ends_a_line_in_unicode_belongs_to_the_name(files: Path) -> None:
+    names, labels = ["a\u2028b.jpg", "c\x0cd e.jpg", "f\u0085g.jpg", "h.jpg"], ["red\u00a0panda", "cat", "cat", "dog"]
+    lines = [f"{name} \t{label} " for name, label in zip(names, labels, strict=True)]
+    for ending in ("\n", "\r\n", "\r"):
+        (files / "t.txt").write_bytes(ending.join(lines).encode())
+        listing = read_source(files / "t.txt").listing
+        assert listing.file_names.to_pylist() == names
+        assert listing.labels.to_pylist() == labels
+
+
 def test_a_table_tells_groups_links_licences_and_splits(files: Path) -> None:
     rows = named()
     for number, row in enumerate(rows):

@@ -33,7 +33,7 @@ def split(rows: list[tuple[int, int, int]], share: float, seed: int, grouped: bo
         codes([known[category] for category in categories]),
         share=share,
         seed=seed,
-        group=codes(groups) if grouped and max(groups) >= 0 else None,
+        groups=[codes(groups)] if grouped else [],
     )
 
 
@@ -58,6 +58,24 @@ def test_what_belongs_together_is_never_parted(rows: list[tuple[int, int, int]],
             if row[place] >= 0:
                 sides.setdefault(row[place], set()).add(side)
         assert all(len(side) == 1 for side in sides.values())
+
+
+@settings(deadline=None)
+@given(images, st.data(), shares, st.integers(0, 5))
+def test_groups_of_two_kinds_are_both_kept_together(
+    rows: list[tuple[int, int, int]], data: st.DataObject, share: float, seed: int
+) -> None:
+    kinds = [[row[2] for row in rows], data.draw(st.lists(st.integers(-1, 9), min_size=len(rows), max_size=len(rows)))]
+    held = hold_out(
+        digests([row[0] for row in rows]),
+        codes([row[1] for row in rows]),
+        share=share,
+        seed=seed,
+        groups=[codes(kind) for kind in kinds],
+    )
+    for kind in kinds:
+        for group in set(kind) - {-1}:
+            assert len(set(held[codes(kind) == group].tolist())) == 1
 
 
 @settings(deadline=None)

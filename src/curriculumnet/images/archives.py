@@ -67,6 +67,10 @@ class Stamp(NamedTuple):
 
 GONE, UNTOLD = -1, -2
 
+_NANOSECONDS = 10**9
+_LAST_SECOND = 2**63 // _NANOSECONDS
+"""Times from this second since 1970 on cannot be written down in nanoseconds."""
+
 
 class Bytes(Protocol):
     """Files by name."""
@@ -159,8 +163,9 @@ def compression(path: Path) -> str | None:
 class Folder:
     """The files below a folder.
 
-    Links are followed, a link to a folder that holds it is not. A name whose link leads nowhere is among the names:
-    reading it says that it is gone.
+    Links are followed, but not to a folder that is read already, or that holds the root: such a link is no regular
+    file. A name whose link leads nowhere is among the names: reading it says that it is gone. So is a folder that may
+    not be read, with a ``/`` at its end.
     """
 
     root: str
@@ -179,7 +184,10 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; OSError when it is gone or may not be read."""
-        if not stat.S_ISREG(self._stat(name).st_mode):
+        mode = self._stat(name).st_mode
+        if stat.S_ISDIR(mode) and name.endswith("/"):
+            raise PermissionError(errno.EACCES, "a folder that may not be read", name)
+        if not stat.S_ISREG(mode):
             # Opening a pipe would wait for ever.
             raise FileNotFoundError(errno.ENOENT, "not a file", name)
         with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
@@ -215,31 +223,48 @@ class Folder:
 
     def _walk(self) -> Iterator[tuple[str, bool]]:
         """Give each name below the root, and whether it is a regular file or a link that leads nowhere."""
-        top = Path(self.root).stat()
-        waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ((top.st_dev, top.st_ino),))]
-        while waiting:
-            prefix, above = waiting.pop()
-            with self._entries(prefix) as entries:
-                for entry in entries:
-                    name = prefix + entry.name
-                    if not _is_folder(entry):
-                        yield name, _is_file(entry)
-                        continue
-                    found = entry.stat()
-                    here = (found.st_dev, found.st_ino)
-                    # Windows gives no inode numbers here; there only links can make a circle.
-                    if here in above and entry.is_symlink():
-                        continue
-                    waiting.append((f"{name}/", (*above, here)))
+        root = Path(self.root)
+        known = {_identity(folder) for folder in (root, *root.resolve().parents)}
+        waiting = [""]
+        links: list[str] = []
+        while waiting or links:
+            if waiting:
+                prefix = waiting.pop()
+            else:
+                # Only now, so that what can be read by its own name is; by name, whatever the order on the disk.
+                links.sort(reverse=True)
+                prefix = links.pop()
+                if _identity(root / prefix) in known:
+                    yield prefix.rstrip("/"), False
+                    continue
+            known.add(_identity(root / prefix))
+            try:
+                with os.scandir(root / prefix) as entries:
+                    for entry in entries:
+                        name = prefix + entry.name
+                        if not _is_folder(entry):
+                            yield name, _is_file(entry)
+                        else:
+                            (links if entry.is_symlink() else waiting).append(f"{name}/")
+            except (FileNotFoundError, NotADirectoryError):
+                # It has gone since its name was read.
+                if not prefix:
+                    raise
+            except OSError as error:
+                if not prefix:
+                    raise SourceError(
+                        f"The folder {root} may not be read ({error.strerror}): allow it, or give another source."
+                    ) from error
+                yield prefix, True
 
-    def _entries(self, prefix: str) -> os._ScandirIterator[str]:
-        path = Path(self.root, prefix)
-        try:
-            return os.scandir(path)
-        except OSError as error:
-            raise SourceError(
-                f"The folder {path} may not be read ({error.strerror}): allow it, or move it out of the source."
-            ) from error
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return by what a folder is known again under another name; None where it cannot be told."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Index:
@@ -253,11 +278,20 @@ class Index:
         In the order of the tar, as UTF-8; other bytes stay as they are.
     places, sizes : array of int64
         Of each: the place of its first byte, and the bytes it has.
+    times : array of int64
+        When each was changed, in seconds since 1970; 0 where the tar does not tell.
     strangers : list of str
         Members that are no regular files, or whose names lead outside.
     """
 
-    def __init__(self, names: pa.BinaryArray, places: Sequence[int], sizes: Sequence[int], strangers: list[str]):
+    def __init__(
+        self,
+        names: pa.BinaryArray,
+        places: Sequence[int],
+        sizes: Sequence[int],
+        times: Sequence[int],
+        strangers: list[str],
+    ) -> None:
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -272,19 +306,21 @@ class Index:
         # Out of Arrow, of which a scalar takes a microsecond; looking one name up takes twenty steps.
         self._text = b"".join(names.to_pylist())
         self._starts = array("q", np.cumsum([0, *pc.binary_length(names).to_pylist()]).tolist())
-        self._places, self._sizes = (np.array(column, dtype=np.int64)[kept] for column in (places, sizes))
+        self._places, self._sizes, self._times = (
+            np.array(column, dtype=np.int64)[kept] for column in (places, sizes, times)
+        )
         self.strangers = strangers
 
     def __len__(self) -> int:
         """Return how many members there are."""
         return len(self._places)
 
-    def find(self, name: str) -> tuple[int, int] | None:
-        """Return the place and the size of a member; None when there is none of that name."""
+    def find(self, name: str) -> tuple[int, int, int] | None:
+        """Return the place, the size and the time of a member; None when there is none of that name."""
         found = self._before(_as_bytes(name))
         if found == len(self) or self._name(found) != _as_bytes(name):
             return None
-        return int(self._places[found]), int(self._sizes[found])
+        return int(self._places[found]), int(self._sizes[found]), int(self._times[found])
 
     def below(self, prefix: str) -> Iterator[str]:
         """Give the names that begin with `prefix`, without it."""
@@ -322,7 +358,7 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
         )
     parts: list[pa.Array] = []
     names: list[bytes] = []
-    places, sizes = array("q"), array("q")
+    places, sizes, times = array("q"), array("q"), array("q")
     strangers = []
     try:
         with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
@@ -332,12 +368,14 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
                 if member.isdir():
                     continue
                 name = posixpath.normpath(member.name)
-                if not member.isreg() or member.issparse() or f"{name}/".startswith(("/", "../")) or "\0" in name:
-                    strangers.append(member.name)
+                outside = f"{name}/".startswith(("/", "../"))
+                if not member.isreg() or member.issparse() or outside or "\0" in name:
+                    strangers.append(member.name if outside else name)
                     continue
                 names.append(_as_bytes(name))
                 places.append(member.offset_data)
                 sizes.append(member.size)
+                times.append(int(member.mtime) if 0 < member.mtime < _LAST_SECOND else 0)
                 if len(names) == _AT_ONCE:
                     parts.append(pa.array(names, pa.binary()))
                     names.clear()
@@ -350,7 +388,7 @@ def _index(path: Path, size: int, mtime_ns: int) -> Index:
         raise SourceError(f"{path} may not be read ({error.strerror}): allow it.") from error
     if cut:
         raise SourceError(f"{path} is cut off after {len(places):,} files: make or fetch it anew.")
-    return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, strangers)
+    return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, times, strangers)
 
 
 @dataclass(frozen=True)
@@ -404,7 +442,7 @@ class Tar:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; OSError when it is gone or may not be read."""
-        place, size = self._place(name)
+        place, size, _ = self._find(name)
         with self.path.open("rb", buffering=0) as file:
             file.seek(place)
             data = file.read(size)
@@ -414,21 +452,25 @@ class Tar:
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes; OSError when it is gone."""
-        return self._place(name)[1]
+        return self._find(name)[1]
 
     def stamp(self, name: str) -> Stamp:
-        """Return a file's size; a tar that has changed is read anew."""
+        """Return a file's size, and a number of when it was changed, to a second, and where in the tar it lies.
+
+        What is added to a tar, or taken from its end, leaves the others where they are.
+        """
         try:
-            return Stamp(self.size(name), UNTOLD)
+            place, size, time = self._find(name)
         except OSError:
             return Stamp(GONE, GONE)
+        return Stamp(size, time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else UNTOLD)
 
     def version(self) -> str:
         """Return the tar's size and time."""
         found = self.path.stat()
         return f"{found.st_size} {found.st_mtime_ns}"
 
-    def _place(self, name: str) -> tuple[int, int]:
+    def _find(self, name: str) -> tuple[int, int, int]:
         full = self.prefix + name
         found = self.index.find(full) or self.index.find(posixpath.normpath(full))
         if found is None:

@@ -34,12 +34,17 @@ _SCALES = (8, 4, 2)
 _MOST_PIXELS_PER_BYTE = 512
 """A block of 8 x 8 pixels takes a baseline JPEG two bits at the least; this is half of that."""
 
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_JPEGS = ("JPEG", "MPO")
+"""What Pillow calls a JPEG, and one with further pictures in it, of which the first is shown."""
+
+_WIDE = ("F", "I;16", "I;16L", "I;16B", "I;16N", "I")
 _ROTATED = (5, 6, 7, 8)
 """The values of EXIF's Orientation tag under which width and height change places."""
 _ORIENTATION = 0x0112
 _DICOM = slice(128, 132)
 """Where a DICOM file says what it is."""
+
+_HEIC_WITHOUT, _DICOM_WITHOUT = (f"{name}: the extra `formats` reads it" for name in ("HEIC", "DICOM"))
 
 _FRAME = (0xC0, 0xC1, 0xC2)
 """Markers of a JPEG's frame header: baseline, extended, progressive."""
@@ -89,7 +94,8 @@ def probe(data: bytes) -> Probe:
         return Probe("JPEG", *plain)
     with _opened(data) as image:
         width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _ROTATED:
+        # Of a TIFF Pillow tells the size as shown.
+        if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ROTATED:
             width, height = height, width
         return Probe(str(image.format), width, height)
 
@@ -121,9 +127,9 @@ def decode(data: bytes, *, reduction: float = 1.0) -> NDArray[np.uint8]:
         if pixels is not None:
             return pixels
     with _opened(data) as image:
-        if image.format != "JPEG":
+        if image.format not in _JPEGS:
             scale = 1
-        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        elif image.mode == "RGB" or (image.mode == "L" and _to_srgb(image.info.get("icc_profile"), "L") is None):
             pixels = _by_turbo(data, scale, image.size)
             if pixels is not None:
                 return _turned(_in_srgb(pixels, image), image)
@@ -202,9 +208,10 @@ def _to_srgb(profile: bytes | None, mode: str) -> Any:
 
     if not profile:
         return None
+    colours = "GRAY" if mode == "L" else mode
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if given.profile.xcolor_space.strip() != mode or "sRGB" in ImageCms.getProfileDescription(given):
+        if given.profile.xcolor_space.strip() != colours or "sRGB" in ImageCms.getProfileDescription(given):
             return None
         return ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -212,28 +219,45 @@ def _to_srgb(profile: bytes | None, mode: str) -> Any:
 
 
 def _as_rgb(image: Image) -> Image:
+    """Return a picture as RGB of sRGB: first of 8 bits, then without transparency or palette, then by its profile."""
     from PIL import Image as Pillow
 
-    convert = _to_srgb(image.info.get("icc_profile"), image.mode) if image.mode in ("RGB", "CMYK") else None
-    if convert is not None and "transparency" not in image.info:
-        return convert.apply(image)
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in _SIXTEEN_BIT:
-        return _eight_bits(image).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        white = Pillow.new("RGBA", pixels.size, "white")
-        return Pillow.alpha_composite(white, pixels).convert("RGB")
-    return image.convert("RGB")
+    pixels = image
+    if image.mode in _WIDE:
+        pixels = _eight_bits(image)
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        shown = image.convert("RGBA")
+        over_white = Pillow.alpha_composite(Pillow.new("RGBA", shown.size, "white"), shown)
+        pixels = over_white.convert("L" if image.mode in ("L", "LA", "La") else "RGB")
+    elif image.mode not in ("RGB", "L", "CMYK"):
+        pixels = image.convert("RGB")
+    convert = _to_srgb(image.info.get("icc_profile"), pixels.mode)
+    return pixels.convert("RGB") if convert is None else convert.apply(pixels)
 
 
 def _eight_bits(image: Image) -> Image:
-    """Scale 16-bit grey values to 8 bits; Pillow's own conversion would cut them off at 255."""
+    """Scale grey values of more bits to 8; Pillow's own conversion would cut them off at 255.
+
+    Whole numbers of up to 65,535 are taken for 16 bits. Of others, and of floats, no range is known: the least one of
+    the picture is black and the greatest white.
+    """
     from PIL import Image as Pillow
 
-    values = np.asarray(image).astype(np.int64)
-    return Pillow.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        return Pillow.fromarray((values // 257).astype(np.uint8))
+    scaled = np.nan_to_num((values - low) * (255 / (high - low) if high > low else 0.0))
+    return Pillow.fromarray(scaled.round().astype(np.uint8))
+
+
+def needs_extra(reason: str) -> str | None:
+    """Return the module of the extra `formats` that would read what is unreadable for this reason; None for others.
+
+    >>> needs_extra("HEIC: the extra `formats` reads it")
+    'pillow_heif'
+    """
+    return {_HEIC_WITHOUT: "pillow_heif", _DICOM_WITHOUT: "pydicom"}.get(reason)
 
 
 def kind_of_reason(reason: str) -> str:
@@ -307,15 +331,15 @@ def _from_dicom(data: bytes) -> Image:
 
     try:
         import pydicom
-        from pydicom.pixels import apply_voi_lut, pixel_array
+        from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
     except ImportError:
-        raise NotAnImage("DICOM: the extra `formats` reads it") from None
+        raise NotAnImage(_DICOM_WITHOUT) from None
     about = pydicom.dcmread(io.BytesIO(data))
     if int(about.Rows) * int(about.Columns) > MAX_PIXELS:
         raise TooLarge(f"{about.Columns} x {about.Rows} pixels, more than {MAX_PIXELS:,}")
     values = pixel_array(about, index=0)
     if values.ndim == 2:
-        shown = apply_voi_lut(values, about).astype(np.float64)
+        shown = apply_voi_lut(apply_modality_lut(values, about), about).astype(np.float64)
         low, high = float(shown.min()), float(shown.max())
         shown = (shown - low) * (255 / (high - low)) if high > low else np.zeros_like(shown)
         values = (255 - shown if about.PhotometricInterpretation == "MONOCHROME1" else shown).round().astype(np.uint8)
@@ -326,11 +350,16 @@ def _from_dicom(data: bytes) -> Image:
 
 def _what_it_is(data: bytes) -> str:
     """Say what bytes without an image hold, as far as their beginning shows it."""
-    start = data[:512].lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
+    start = data[:1024]
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        start = start.decode("utf-16", "ignore").encode()
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(b"<") and re.search(rb"<(!doctype html|html|head|body|script)\b", start):
         return "a web page, not an image"
-    if start.startswith((b"<?xml", b"<svg")):
+    if start.startswith((b"<?xml", b"<svg", b"<!--")):
         return "SVG or XML, not a picture of pixels"
+    if start.startswith((b"\x89png", b"riff", b"\xff\xd8\xff")):
+        return "the beginning of an image, cut off"
     if start.startswith((b"{", b"[")):
         return "JSON, not an image"
     if start.startswith(b"pk\x03\x04"):
@@ -338,5 +367,5 @@ def _what_it_is(data: bytes) -> str:
     if start.startswith(b"%pdf"):
         return "a PDF, not an image"
     if _is_heic(data):
-        return "a damaged HEIC picture" if _heic_is_read() else "HEIC: the extra `formats` reads it"
+        return "a damaged HEIC picture" if _heic_is_read() else _HEIC_WITHOUT
     return "no known image format"

@@ -35,6 +35,10 @@ CONFIRMED_RADIUS, CONFIRMED_COSINE = 8, 0.7
 Of those known near copies 99 % are found with EfficientNet-Lite0's features at 64 px, and none of the 35 million other
 pairs. One in a thousand pairs of any two pictures has a cosine of 0.68.
 """
+MOST_PAIRS = 16_000_000
+"""Near pairs of hashes, four for each pair of pictures, of which groups are made: that takes 20 seconds and 1 GB. Of a
+million different pictures tens of thousands are near; of 3,000 frames of a camera that stands still all."""
+
 _AT_ONCE = 4096
 """Pairs whose features are in memory at a time."""
 
@@ -168,7 +172,13 @@ def same_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.where(columns.any(axis=1), first_of_each(*first) if len(first) > 1 else first[0], rows)
 
 
-def near_pairs(hashes: NDArray[np.uint64], radius: int, *, mirrored: bool = False) -> NDArray[np.int64]:
+class TooManyPairs(Exception):  # noqa: N818
+    """More rows are near each other than were allowed for."""
+
+
+def near_pairs(
+    hashes: NDArray[np.uint64], radius: int, *, mirrored: bool = False, most: int = 2**62
+) -> NDArray[np.int64]:
     """Return all pairs of rows whose hashes differ in at most `radius` bits; none is missed.
 
     Of rows with the same hashes only the first is in pairs (`same_hashes` tells which these are), and hashes of 0,
@@ -189,6 +199,8 @@ def near_pairs(hashes: NDArray[np.uint64], radius: int, *, mirrored: bool = Fals
         At least 0 and below 64. Time grows steeply with it.
     mirrored : bool
         Rows are near also where the hash of one is near the mirrored hash of the other. Doubles the comparisons.
+    most : int
+        How many pairs of hashes may be found, which of rows with several hashes can be several times the pairs of rows.
 
     Returns
     -------
@@ -199,6 +211,8 @@ def near_pairs(hashes: NDArray[np.uint64], radius: int, *, mirrored: bool = Fals
     ------
     ValueError
         If the radius is out of its range.
+    TooManyPairs
+        There are more than `most`; no more memory than they would take has been asked for.
 
     Examples
     --------
@@ -218,7 +232,12 @@ def near_pairs(hashes: NDArray[np.uint64], radius: int, *, mirrored: bool = Fals
     mirror = _MIRROR if mirrored else np.uint64(0)
     search = _all_against_all if len(row) <= _BRUTE else _by_parts
     # One number per pair sorts ten times as fast as two.
-    codes = [_codes(row[found].astype(np.int64), len(kept)) for found in search(flat, radius, mirror)]
+    codes, count = [], 0
+    for found in search(flat, radius, mirror, most):
+        count += len(found)
+        if count > most:
+            raise TooManyPairs(f"more than {most:,}")
+        codes.append(_codes(row[found].astype(np.int64), len(kept)))
     code = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes]))
     return kept[np.stack(np.divmod(code, max(len(kept), 1)), axis=1)]
 
@@ -419,7 +438,9 @@ def _codes(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return np.asarray((low * n + high)[low < high])
 
 
-def _all_against_all(hashes: NDArray[np.uint64], radius: int, mirror: np.uint64) -> Iterator[NDArray[np.int64]]:
+def _all_against_all(
+    hashes: NDArray[np.uint64], radius: int, mirror: np.uint64, _most: int
+) -> Iterator[NDArray[np.int64]]:
     """Yield the places of near hashes, some rows of the table of distances at a time."""
     n = len(hashes)
     # A table of 2 MB stays in the processor's cache.
@@ -447,7 +468,7 @@ def _parts(n: int, radius: int, *, mirror: bool) -> tuple[int, int]:
     return parts, parts - radius
 
 
-def _by_parts(hashes: NDArray[np.uint64], radius: int, mirror: np.uint64) -> Iterator[NDArray[np.int64]]:
+def _by_parts(hashes: NDArray[np.uint64], radius: int, mirror: np.uint64, most: int) -> Iterator[NDArray[np.int64]]:
     """Yield the places of near hashes, those that share a choice of parts at a time."""
     parts, chosen = _parts(len(hashes), radius, mirror=bool(mirror))
     masks = np.array([sum(1 << bit for bit in range(part, 64, parts)) for part in range(parts)], dtype=np.uint64)
@@ -466,6 +487,8 @@ def _by_parts(hashes: NDArray[np.uint64], radius: int, mirror: np.uint64) -> Ite
             count = within_buckets(ordered, place, starts, radius, mirror, masks, chosen, members, found)
             if count <= len(found):
                 break
+            if count > most:
+                raise TooManyPairs(f"more than {most:,}")
             found = np.empty((2 * count, 2), dtype=np.int64)
         yield found[:count].copy()
 

@@ -49,6 +49,8 @@ _SLOW_START = 300.0
 _STARTS = 3
 """Workers that may end one after another before they begin: one may be killed by chance, three say that none can."""
 
+OUT_OF_MEMORY = "decoding needed more memory than there is"
+
 _OUT_OF_MEMORY = 77
 """What a worker exits with when an allocation failed."""
 
@@ -286,8 +288,8 @@ def _reason(exitcode: int | None, limits: Limits) -> str:
         return f"decoding needed more than {limits.memory / 2**30:.3g} GB of memory"
     if hasattr(signal, "SIGKILL") and exitcode == -signal.SIGKILL:
         # The one who sends this without being asked is the system, to the largest process when memory is out.
-        return "decoding needed more memory than there is"
-    if hasattr(signal, "SIGALRM") and exitcode == -signal.SIGALRM:
+        return OUT_OF_MEMORY
+    if hasattr(signal, "SIGPROF") and exitcode == -signal.SIGPROF:
         return _too_slow(limits)
     return "the decoder crashed on it"
 
@@ -316,9 +318,9 @@ def _serve(connection: Connection, begun: Any, look: Callable[[str], Result], li
         try:
             for name in names:
                 begun.value += 1
-                _set_alarm(2 * limits.seconds)
+                _limit_processor_time(2 * limits.seconds * (os.cpu_count() or 1))
                 results.append(look(name))
-            _set_alarm(0)
+            _limit_processor_time(0)
         except MemoryError:
             os._exit(_OUT_OF_MEMORY)
         except Exception:
@@ -336,11 +338,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _set_alarm(seconds: float) -> None:
-    """Let the system end this process then: when its parent was killed, and native code lets no thread run."""
+def _limit_processor_time(seconds: float) -> None:
+    """Let the system end this process then: when its parent was killed, and native code lets no thread run.
+
+    It is the parent that keeps the time of a file. By the clock, that of a command that was suspended would go on.
+    """
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_space(memory: int) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
+from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
 from curriculumnet.images.archives import Bytes
-from curriculumnet.images.decode import TooLarge, Unreadable, decode, probe
+from curriculumnet.images.decode import TooLarge, Unreadable, decode, needs_extra, probe
 from curriculumnet.images.duplicates import byte_digest, perceptual_hashes, pixel_digest
 from curriculumnet.images.loader import worker_count
 from curriculumnet.images.quality import quality
 from curriculumnet.images.sampling import sampled
-from curriculumnet.ingestion.pool import LIMITS, Fallen, Limits, in_processes
+from curriculumnet.ingestion.pool import LIMITS, OUT_OF_MEMORY, Fallen, Limits, in_processes
 
 MAX_BYTES = 2**31
 """The largest file that is read, in bytes: more than the largest picture that is decoded takes at 16 bits a colour."""
 
-EXAMINED = 2
+EXAMINED = 3
 """Another number when something else would be found in the same file: what was found before is then not kept."""
 
 _WORTH_WORKERS = 256
@@ -95,6 +96,14 @@ def examine_file(files: Bytes, name: str, min_side: int) -> Found:
     return examine(data, min_side)
 
 
+def may_be_readable(reason: str) -> bool:
+    """Say whether a file that was broken may not be now, though it has not changed: its reason lay outside of it."""
+    extra = needs_extra(reason)
+    if extra is not None:
+        return find_spec(extra) is not None
+    return reason.startswith(("cannot be read", OUT_OF_MEMORY))
+
+
 class Look(Protocol):
     """Looks into one file by its name; picklable."""
 
@@ -154,4 +163,4 @@ def _here(one: Callable[[str], Found], names: Sequence[str]) -> Generator[tuple[
         try:
             yield place, [one(name)]
         except MemoryError:
-            yield place, [Fallen("decoding needed more memory than there is")]
+            yield place, [Fallen(OUT_OF_MEMORY)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ def hold_out(
     *,
     share: float,
     seed: int,
-    group: NDArray[np.int64] | None = None,
+    groups: Sequence[NDArray[np.int64]] = (),
 ) -> NDArray[np.bool_]:
     """Choose the images to hold out.
 
@@ -38,8 +38,8 @@ def hold_out(
         a smaller one; one image is always left for training.
     seed : int
         Another seed, another choice.
-    group : ndarray of int64, shape (n,), optional
-        Images of one non-negative number stay together; -1 is no group.
+    groups : sequence of ndarray of int64, shape (n,)
+        Images of one non-negative number in any of them stay together; -1 is no group.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def hold_out(
     if not len(digests) or share <= 0:
         return chosen
     picture = same_pictures(digests)
-    unit = picture if group is None or (group < 0).all() else _connected(picture, group)
+    unit = _connected(picture, [group for group in groups if (group >= 0).any()])
     count = np.bincount(category)
     target = np.where(count >= LEAST, np.maximum(1, np.rint(count * share)), 0).astype(np.int64)
     target = np.minimum(target, np.maximum(count - 1, 0))
@@ -102,19 +102,26 @@ def _shuffled(digests: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
     return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
-def _connected(picture: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
+def _connected(picture: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return one number for all images that a chain of equal pictures and common groups connects."""
-    grouped = group >= 0
-    offset = picture.max() + 1
-    last = np.full(offset, -1)
-    last[picture[grouped]] = group[grouped]
-    if (last[picture[grouped]] == group[grouped]).all():
-        # No picture is in two groups, as is usual: there are no chains, and scipy, 0.2 s to load, is not needed.
-        return np.where(last[picture] >= 0, offset + last[picture], picture)
+    if not groups:
+        return picture
+    nodes = int(picture.max() + 1)
+    if len(groups) == 1:
+        grouped = groups[0] >= 0
+        last = np.full(nodes, -1)
+        last[picture[grouped]] = groups[0][grouped]
+        if (last[picture[grouped]] == groups[0][grouped]).all():
+            # No picture is in two groups, as is usual: there are no chains, and scipy, 0.2 s to load, is not needed.
+            return np.where(last[picture] >= 0, nodes + last[picture], picture)
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    nodes = int(offset + group.max() + 1)
-    edges = (np.ones(grouped.sum()), (picture[grouped], offset + group[grouped]))
-    part = connected_components(coo_array(edges, shape=(nodes, nodes)), directed=False)[1]
-    return np.asarray(part[picture], dtype=np.int64)
+    ends: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for group in groups:
+        grouped = group >= 0
+        ends.append((picture[grouped], nodes + group[grouped]))
+        nodes += int(group.max() + 1)
+    pictures, numbers = (np.concatenate(each) for each in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(pictures)), (pictures, numbers)), shape=(nodes, nodes))
+    return np.asarray(connected_components(graph, directed=False)[1][picture], dtype=np.int64)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from curriculumnet.images.duplicates import (
     CONFIRMED_COSINE,
     CONFIRMED_RADIUS,
+    MOST_PAIRS,
     NEAR_RADIUS,
+    TooManyPairs,
     confirmed,
     first_match,
     first_of_each,
@@ -47,6 +49,9 @@ class States:
         Whether the same picture lies in another category of its source too.
     near_group : ndarray of int64, shape (n,)
         The representative of the used images that are all near copies of each other; -1 where there is none.
+    near_radius : int or None
+        The bits of 64 in which near copies differ at most, where that had to be less than usual because too many are
+        near.
     """
 
     state: NDArray[np.uint8]
@@ -54,6 +59,7 @@ class States:
     copy_of: NDArray[np.int64]
     label_conflict: NDArray[np.bool_]
     near_group: NDArray[np.int64]
+    near_radius: int | None
 
     @property
     def used(self) -> NDArray[np.bool_]:
@@ -120,24 +126,37 @@ def judge(
         rows = np.flatnonzero((state == _USED) & categories[category])
         if len(rows):
             state[rows], reason[rows] = _EXCLUDED, found.reasons.code(why)
-    return States(state, reason, copy_of, conflict, _near_copies(found, state, features))
+    return States(state, reason, copy_of, conflict, *_near_copies(found, state, features))
 
 
-def _near_copies(found: Findings, state: NDArray[np.uint8], features: NDArray[Any] | None) -> NDArray[np.int64]:
-    """Return the groups of the used images that are all near copies of each other."""
+def _near_copies(
+    found: Findings, state: NDArray[np.uint8], features: NDArray[Any] | None
+) -> tuple[NDArray[np.int64], int | None]:
+    """Return the groups of the used images that are all near copies of each other, and the radius if it is a lesser."""
     group = np.full(len(found), -1, dtype=np.int64)
+    usual = radius = NEAR_RADIUS if features is None else CONFIRMED_RADIUS
     rows = np.flatnonzero((state == _USED) & found.decoded)
     if len(rows):
         hashes = found.hashes[rows]
         size = found.width[rows].astype(np.int64) * found.height[rows]
         same = same_hashes(hashes)
-        pairs = near_pairs(hashes, NEAR_RADIUS if features is None else CONFIRMED_RADIUS, mirrored=True)
+        pairs, radius = _pairs(hashes, usual)
         if features is not None:
             pairs = pairs[confirmed(rows[pairs], features, CONFIRMED_COSINE)]
             same = _confirmed_same(same, rows, features)
         leader = near_groups(len(rows), pairs, same=same, size=size)
         group[rows] = np.where(leader >= 0, rows[leader], -1)
-    return group
+    return group, radius if radius < usual else None
+
+
+def _pairs(hashes: NDArray[np.uint64], radius: int) -> tuple[NDArray[np.int64], int]:
+    """Return the pairs of near copies within the largest radius that gives no more than can be made groups of."""
+    while radius:
+        try:
+            return near_pairs(hashes, radius, mirrored=True, most=MOST_PAIRS), radius
+        except TooManyPairs:
+            radius -= 1
+    return np.zeros((0, 2), np.int64), 0
 
 
 def _confirmed_same(same: NDArray[np.int64], rows: NDArray[np.int64], features: NDArray[Any]) -> NDArray[np.int64]:

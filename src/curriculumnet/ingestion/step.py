@@ -254,7 +254,7 @@ def ingest(
             inputs["near_features"] = _features_digest(Path(near_features))
         _check_owner(folder, given["crawl"], inputs["crawl"])
         done = folder.finished(_STEP, inputs, settings)
-        if done is not None:
+        if done is not None and not _looks_otherwise(folder, done):
             if folder.project["sources"] != rows.projects():
                 folder.update_project(sources=rows.projects())
             say(f"{folder.path}: the images are ingested and up to date; nothing to do.", quiet=quiet)
@@ -276,6 +276,11 @@ def ingest(
             features=features,
         )
         _check_usable(rows, found, states)
+        if states.near_radius is not None:
+            warn(
+                "Unusually many pictures look alike: near copies are only those whose hashes differ in at most "
+                f"{states.near_radius} of 64 bits."
+            )
         splits = _splits(rows, found, states, val_share, seed)
         folder.write_parts(IMAGES, _images(rows, found, states, splits))
         folder.write_table(_MODIFIED, _times(rows, stamps))
@@ -375,6 +380,13 @@ def _before(folder: WorkFolder, inputs: dict[str, str]) -> pa.Table | None:
 def _is_recorded(folder: WorkFolder, record: Record, name: str) -> bool:
     """Whether a table is the one that was recorded: of two, one may be newer, where `ingest` was killed between."""
     return folder.file(name).is_file() and folder.digest(name) == record.outputs.get(name, {}).get("digest")
+
+
+def _looks_otherwise(folder: WorkFolder, record: Record) -> bool:
+    """Whether something else may be found in the same files than was: by this version, or for what was in the way."""
+    from curriculumnet.ingestion.scan import EXAMINED, may_be_readable
+
+    return record.figures.get("examined") != EXAMINED or any(map(may_be_readable, folder.project["account"]["reasons"]))
 
 
 def _known(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
@@ -516,7 +528,7 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
         np.unique(rows.column("labels").indices.to_numpy()[used], return_inverse=True)[1],
         share=val_share,
         seed=seed,
-        group=states.near_group[used] if groups is None else groups[used],
+        groups=[states.near_group[used]] + ([] if groups is None else [groups[used]]),
     )
     splits[used[held]] = val
     copies = np.flatnonzero(states.state == STATES.index("copy"))

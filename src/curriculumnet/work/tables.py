@@ -123,10 +123,15 @@ IMAGES = Table(
 MODIFIED = Table(
     "modified",
     "modified.parquet",
-    "one file of `images.parquet` in a folder",
+    "one file of `images.parquet` whose time is known",
     (
         Column("image_id", "int64", "", "the file's row"),
-        Column("modified", "int64", "ns since 1970", "when it was changed: by this and its size it is known again"),
+        Column(
+            "modified",
+            "int64",
+            "ns since 1970",
+            "when it was changed: by this and its size it is known again; in a tar to a second, plus its place",
+        ),
     ),
 )
 

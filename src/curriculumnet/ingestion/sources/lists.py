@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import Bytes
 from curriculumnet.ingestion.sources.listing import Listing, is_valid, make_listing
 from curriculumnet.ingestion.sources.text import file_name, text_of
+
+_SPACE = " \t"
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_LAST_SPACE = re.compile(r"[ \t]+(?=[^ \t]*$)")
 
 LIST_ENDINGS = (".txt", ".list", ".lst")
 
@@ -13,7 +19,7 @@ LIST_ENDINGS = (".txt", ".list", ".lst")
 def read_list(files: Bytes, name: str, given: str) -> Listing:
     """List the pictures that a text file names.
 
-    A line holds a path, which may have spaces, and after the last white space a label. Paths are relative to the
+    A line holds a path, which may have spaces, and after the last space or tab a label. Paths are relative to the
     list's folder.
 
     Parameters
@@ -31,12 +37,14 @@ def read_list(files: Bytes, name: str, given: str) -> Listing:
         A line has no label, or one that is not UTF-8.
     """
     names, labels = [], []
-    for number, line in enumerate(text_of(files, name, given).splitlines(), 1):
-        parts = line.strip().rsplit(maxsplit=1)
-        if not parts:
+    # Names may hold what else ends a line, or is a space, in Unicode.
+    for number, whole in enumerate(_LINE_END.split(text_of(files, name, given)), 1):
+        line = whole.strip(_SPACE)
+        parts = [part.strip(_SPACE) for part in _LAST_SPACE.split(line, maxsplit=1)]
+        if not line:
             continue
         if len(parts) < 2:
-            raise SourceError(f"Line {number} of {given} has no label ({line.strip()[:80]!r}): write `path label`.")
+            raise SourceError(f"Line {number} of {given} has no label ({line[:80]!r}): write `path label`.")
         if not is_valid(parts[1]):
             raise SourceError(f"The label in line {number} of {given} is not UTF-8 text: save the list as UTF-8.")
         names.append(file_name(parts[0]))
