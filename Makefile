@@ -44,8 +44,10 @@ bench: install ## Measure how fast this machine is at the parts that take long
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python benchmarks/design.py
 	$(BIN)/python benchmarks/cleanvision.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/loader_memory.py
 
 docs: install ## Write docs/reference anew from the code
 	$(BIN)/python docs/generate.py

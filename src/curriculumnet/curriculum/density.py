@@ -125,9 +125,9 @@ def density_peaks(
     with threadpool_limits(1, user_api="blas") if strips.threads > 1 else nullcontext():
         cutoff = _cutoff(strips, found.copies, cutoff_percent)
         density = _density(strips, found.copies, cutoff, kernel)
-        delta = _delta(strips, density)
-    centre = _centre(found, squares, density)
-    to_centre = _to_centre(found.rows, squares, centre)
+        centre = _centre(found, squares, density)
+        to_centre = _to_centre(found.rows, squares, centre)
+        delta = _delta(strips, density, centre, to_centre)
     return DensityPeaks(
         density=density[found.inverse],
         delta=delta[found.inverse] * unit,
@@ -178,9 +178,12 @@ def _density(strips: Strips, copies: NDArray[np.int64], cutoff: np.float32, kern
     return np.asarray((near + (copies - 1)).astype(np.float32).astype(np.float64))
 
 
-def _delta(strips: Strips, density: NDArray[np.float64]) -> NDArray[np.float64]:
+def _delta(
+    strips: Strips, density: NDArray[np.float64], centre: int, to_centre: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the distance to the nearest denser row; to the farthest one where none is denser."""
     delta = strips.nearest_higher(density.astype(np.float32)).astype(np.float64)
+    delta[centre] = to_centre.max()
     peaks = np.flatnonzero(np.isinf(delta))
     for start in range(0, len(peaks), _AT_ONCE):
         some = peaks[start : start + _AT_ONCE]

@@ -124,7 +124,7 @@ class _Images:
     """The usable training images, in the order of their ids."""
 
     ids: NDArray[np.int64]
-    file_names: list[str]
+    file_names: pa.ChunkedArray
     category: NDArray[np.int64]
 
 
@@ -292,7 +292,7 @@ def _make(
     }
     folder.write_table(_file(tables.CURRICULUM, name), tables.build(tables.CURRICULUM, columns, metadata))
     folder.write_table(_file(tables.CATEGORIES, name), tables.build(tables.CATEGORIES, rows))
-    missing = [images.file_names[row] for row in (~finite).nonzero()[0]]
+    missing = images.file_names.take((~finite).nonzero()[0]).to_pylist()
     empty = [category for category, n in zip(rows["category"], rows["n"], strict=True) if n == 0]
     if missing:
         more = ", …" if len(missing) > 3 else ""
@@ -326,6 +326,7 @@ def _read_images(folder: WorkFolder, categories: list[str]) -> _Images:
         There is none.
     """
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     table = tables.read(folder.file(IMAGES), ["image_id", "file_name", "label", "split", "state"])
@@ -334,9 +335,8 @@ def _read_images(folder: WorkFolder, categories: list[str]) -> _Images:
         raise InputError(
             f"{folder.path} has no usable training image: {IMAGES} says in its column `reason` why each was set aside."
         )
-    place = {category: index for index, category in enumerate(categories)}
-    labels = [place[label] for label in table["label"].to_pylist()]
-    return _Images(table["image_id"].to_numpy(), table["file_name"].to_pylist(), np.asarray(labels, dtype=np.int64))
+    category = pc.index_in(table["label"], value_set=pa.array(categories, pa.string()))
+    return _Images(table["image_id"].to_numpy(), table["file_name"], category.to_numpy().astype(np.int64))
 
 
 def _finite_and_mean(matrix: NDArray[Any], ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

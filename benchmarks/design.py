@@ -1,0 +1,132 @@
+"""How fast a category is ordered, beside a plain reading of the procedure, the limit, and cleanlab's Datalab.
+
+Features are synthetic: in each category most rows lie around a few places of its own and the others anywhere, as those
+of a crawl do. Ratios are measured in one run and in turn; each figure is a median of five. The plain reading is what
+one writes down after the paper: the whole matrix of distances in numpy, all of them sorted, a pass for each image, and
+scikit-learn's k-means; before it, PCA to 256 columns where there are more, as the authors' code does. Without PCA its
+results are compared with ours. The limit is half of the product of the features with themselves, which every exact way
+takes. ``--datalab`` needs the extra `compare` and takes long. Part of ``make bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curriculumnet.curriculum.methods import CategoryDesign, Options, design_category
+from curriculumnet.curriculum.subsets import split
+
+SIZES = ((2440, 256), (2440, 512), (2440, 1024), (8000, 1024))
+REPEATS = 5
+PERCENT, SUBSETS = 60, 3
+
+
+def features(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return one category's features."""
+    rng = np.random.default_rng(seed)
+    places = rng.normal(size=(5, d))
+    own = places[rng.integers(0, 5, n)] * (rng.random(n) < 0.7)[:, None]
+    return np.asarray(np.maximum(0.7 * own + rng.normal(0.3, 0.7, (n, d)), 0), dtype=np.float32)
+
+
+def plain(rows: NDArray[np.float32], pca: bool) -> dict[str, Any]:
+    """Order a category as the paper is read."""
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+
+    if pca and rows.shape[1] > 256:
+        rows = PCA(256).fit_transform(rows)
+    n = len(rows)
+    squares = (rows**2).sum(axis=1)
+    distances = squares[:, None] + squares[None, :] - 2 * rows @ rows.T
+    np.fill_diagonal(distances, 0)
+    cutoff = np.sort(distances.ravel())[n * n * PERCENT // 100]
+    density = np.array([np.count_nonzero(distances[i] < cutoff) - 1 for i in range(n)])
+    delta = np.empty(n)
+    for i in range(n):
+        denser = distances[i][density > density[i]]
+        delta[i] = denser.min() if len(denser) else distances[i].max()
+    centre = int(density.argmax())
+    clusters = KMeans(SUBSETS, n_init=10, random_state=0).fit(distances[centre][:, None])
+    return {
+        "cutoff": cutoff,
+        "density": density,
+        "delta": delta,
+        "centre": centre,
+        "distance": distances[centre],
+        "inertia": clusters.inertia_,
+    }
+
+
+def ours(rows: NDArray[np.float32]) -> CategoryDesign:
+    """Order a category by the package."""
+    return design_category(rows, None, "density", Options(n_subsets=SUBSETS, cutoff_percent=PERCENT))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def differences(rows: NDArray[np.float32]) -> str:
+    """Say how far our results are from those of the plain reading in float64."""
+    theirs, found = plain(rows.astype(np.float64), pca=False), ours(rows).ordering
+    density = np.abs(found.columns["density"] - theirs["density"])
+    doubt = theirs["distance"]
+    subset = split(doubt, SUBSETS)
+    inertia = sum(((doubt[subset == k] - doubt[subset == k].mean()) ** 2).sum() for k in range(SUBSETS))
+    short = theirs["density"].max() - theirs["density"][found.centre]
+    return (
+        f"d_c by {abs(found.cutoff / theirs['cutoff'] - 1):.0e}, density of {(density > 0).mean():.2%} of images by at "
+        f"most {density.max():.0f}, the centre's density {short} from the best, inertia on the same distances "
+        f"{inertia / theirs['inertia']:.6f} of scikit-learn's"
+    )
+
+
+def beside_the_plain_reading() -> None:
+    """Print the table."""
+    print("| images | columns | ours, ms | plain, ms | times as fast | limit, ms | ours / limit |")
+    print("|---|---|---|---|---|---|---|")
+    notes = []
+    for n, d in SIZES:
+        rows = features(n, d)
+        other = rows.copy()
+        ours(rows)
+        taken: dict[str, list[float]] = {"ours": [], "plain": [], "limit": []}
+        for _ in range(REPEATS):
+            for name, work in (
+                ("ours", lambda rows=rows: ours(rows)),
+                ("plain", lambda rows=rows: plain(rows, pca=True)),
+                ("limit", lambda rows=rows, other=other: rows @ other.T),
+            ):
+                taken[name].append(seconds(work))
+                # Threads of the products library turn in circles for a while after their work.
+                time.sleep(0.5)
+        ms = {name: statistics.median(each) * 1e3 for name, each in taken.items()}
+        limit = ms["limit"] / 2
+        print(
+            f"| {n:,} | {d:,} | {ms['ours']:.1f} | {ms['plain']:.0f} | {ms['plain'] / ms['ours']:.1f} | {limit:.1f} | "
+            f"{ms['ours'] / limit:.2f} |",
+            flush=True,
+        )
+        notes.append(f"{n:,} x {d:,}: {differences(rows)}.")
+    print("\nFrom a reading in float64, without PCA, differ:", *notes, sep="\n")
+
+
+def main() -> None:
+    """Measure, and print the tables as they grow."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.parse_args()
+    beside_the_plain_reading()
+
+
+if __name__ == "__main__":
+    main()
