@@ -292,3 +292,22 @@ def test_no_usable_image_is_refused(tmp_path):
     write_features(folder, "net", np.ones((2, 2), np.float32))
     with pytest.raises(InputError, match="has no usable training image"):
         design(folder.path)
+
+
+def test_a_large_category_is_estimated_and_the_table_says_so(work):
+    exact = design(work.path, name="exact")
+    assert set(exact.categories()["density_error"].to_pylist()) == {None}
+    made = design(work.path, name="estimated", exact_up_to=20, landmarks=30)
+    errors = {row["category"]: row["density_error"] for row in made.categories().to_pylist()}
+    assert errors["empty"] is None
+    assert all(0 < errors[category] <= 0.5 / 30**0.5 for category in CATEGORIES[:3])
+    again = design(work.path, name="estimated again", exact_up_to=20, landmarks=30)
+    assert again.table().equals(made.table())
+    other = design(work.path, name="other sample", exact_up_to=20, landmarks=30, seed=1)
+    assert not other.table()["density"].equals(made.table()["density"])
+
+
+@pytest.mark.parametrize(("setting", "said"), [({"exact_up_to": 0}, "at least 1"), ({"landmarks": 1}, "at least 2")])
+def test_estimates_out_of_range_are_refused(work, setting, said):
+    with pytest.raises(UsageError, match=said):
+        design(work.path, **setting)

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from curriculumnet.curriculum.rows import Distinct
     from curriculumnet.curriculum.strips import Strips
 
 METRICS = {
@@ -37,10 +36,6 @@ KERNELS = {
 
 _AT_ONCE = 256
 """Rows whose distances to all others are computed at a time."""
-
-_TIE = 1e-9
-"""Two images of the same density whose mean distances to all others differ by no more than this share are equally
-central: rounding."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,8 @@ class DensityPeaks:
         Row of the densest image.
     cutoff : float
         d_c; 0 when all images are equal.
+    density_error : float or None
+        Standard error of density / n at most, where densities are estimated; None where they are exact.
     """
 
     density: NDArray[np.float64]
@@ -66,6 +63,7 @@ class DensityPeaks:
     distance_to_centre: NDArray[np.float64]
     centre: int
     cutoff: float
+    density_error: float | None = None
 
 
 def density_peaks(
@@ -113,45 +111,25 @@ def density_peaks(
         raise ValueError(f"cutoff_percent must lie in 0 … 100, not {cutoff_percent}")
     from threadpoolctl import threadpool_limits
 
-    from curriculumnet.curriculum.rows import checked, distinct
+    from curriculumnet.curriculum.rows import compared
     from curriculumnet.curriculum.strips import Strips
 
-    rows, unit = _comparable(checked(features), mean, metric)
-    found = distinct(rows)
-    del rows
-    squares = _squares(found.rows, angular=mean is not None or metric == "cosine")
-    strips = Strips(found.rows, squares, found.copies)
+    rows = compared(features, mean, metric)
+    strips = Strips(rows)
     # The threads of a product would wait for the next one by turning in circles, in the way of ours.
     with threadpool_limits(1, user_api="blas") if strips.threads > 1 else nullcontext():
-        cutoff = _cutoff(strips, found.copies, cutoff_percent)
-        density = _density(strips, found.copies, cutoff, kernel)
-        centre = _centre(found, squares, density)
-        to_centre = _to_centre(found.rows, squares, centre)
+        cutoff = _cutoff(strips, rows.copies, cutoff_percent)
+        density = _density(strips, rows.copies, cutoff, kernel)
+        centre = rows.most_central(np.flatnonzero(density == density.max()))
+        to_centre = rows.distances_to(centre)
         delta = _delta(strips, density, centre, to_centre)
     return DensityPeaks(
-        density=density[found.inverse],
-        delta=delta[found.inverse] * unit,
-        distance_to_centre=to_centre[found.inverse] * unit,
-        centre=int(found.first[centre]),
-        cutoff=float(cutoff) * unit,
+        density=density[rows.inverse],
+        delta=delta[rows.inverse] * rows.unit,
+        distance_to_centre=to_centre[rows.inverse] * rows.unit,
+        centre=int(rows.first[centre]),
+        cutoff=float(cutoff) * rows.unit,
     )
-
-
-def _comparable(rows: NDArray[Any], mean: NDArray[Any] | None, metric: str) -> tuple[NDArray[Any], float]:
-    """Return rows whose squared distances are those that are asked for, but for a factor, and that factor."""
-    from curriculumnet.curriculum.rows import centred, directions, row_type
-
-    dtype = row_type(*rows.shape)
-    if mean is None and metric == "sqeuclidean":
-        return centred(rows, dtype)
-    return directions(rows, mean, dtype), 0.5 if metric == "cosine" else 1.0
-
-
-def _squares(rows: NDArray[Any], *, angular: bool) -> NDArray[Any]:
-    """Return the squared lengths of rows; 1 of directions, of the zero vector too: so it is at 2 from all others."""
-    if angular:
-        return np.ones(len(rows), rows.dtype)
-    return np.einsum("ij,ij->i", rows, rows, dtype=np.float64).astype(rows.dtype)
 
 
 def _cutoff(strips: Strips, copies: NDArray[np.int64], percent: float) -> np.float32:
@@ -189,33 +167,3 @@ def _delta(
         some = peaks[start : start + _AT_ONCE]
         delta[some] = strips.between(some).max(axis=1)
     return delta
-
-
-def _centre(found: Distinct, squares: NDArray[Any], density: NDArray[np.float64]) -> int:
-    """Return the densest row; among equals the one nearest to all others, then the one that came first."""
-    densest = np.flatnonzero(density == density.max())
-    if len(densest) == 1:
-        return int(densest[0])
-    # The sum over all j of |x_i|² + |x_j|² - 2·x_i·x_j, less what a zero vector would so be apart from its copies.
-    rows, n = found.rows[densest], found.copies.sum()
-    lengths = squares.astype(np.float64)
-    total = np.einsum("i,ij->j", found.copies, found.rows, dtype=np.float64)
-    sums = n * lengths[densest] + found.copies @ lengths - 2 * np.einsum("ij,j->i", rows, total, dtype=np.float64)
-    sums -= found.copies[densest] * 2 * (lengths[densest] - np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    central = densest[sums <= sums.min() + _TIE * n * lengths.max()]
-    return int(central[found.first[central].argmin()])
-
-
-def _to_centre(rows: NDArray[Any], squares: NDArray[Any], centre: int) -> NDArray[np.float64]:
-    """Return each row's distance to the centre."""
-    from curriculumnet.curriculum.rows import squared_distances
-    from curriculumnet.curriculum.strips import SAME
-
-    distances = squared_distances(rows, rows[centre])
-    lengths = squares.astype(np.float64)
-    # Zero vectors are orthogonal to the others, whatever counts as their length.
-    zero = np.logical_not(rows.any(axis=1))
-    orthogonal = zero != zero[centre]
-    distances[orthogonal] = lengths[orthogonal] + lengths[centre]
-    distances[distances <= SAME * (lengths + lengths[centre])] = 0
-    return distances

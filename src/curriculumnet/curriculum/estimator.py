@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from curriculumnet.curriculum.methods import Options, design_category
+from curriculumnet.curriculum.methods import EXACT_UP_TO, LANDMARKS, Options, design_category
 from curriculumnet.errors import UsageError
 
 
@@ -18,7 +19,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     In each category the sample with the densest neighbourhood is the centre; samples near it are clean, those far
     from it doubtful (S. Guo et al., "CurriculumNet", ECCV 2018, section 3.2). Time grows with the square of the
-    largest category, memory is about one float32 matrix of its distances.
+    largest category, memory by 2·n² bytes up to a gigabyte, and both with n above `exact_up_to`.
 
     Parameters
     ----------
@@ -34,8 +35,12 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Subtract the mean of all of X and make rows unit length first.
     kernel : {"cutoff", "gaussian"}, default="cutoff"
         How neighbours are counted: those within the cut-off, or all by exp(-distance / cut-off).
+    exact_up_to : int, default=50000
+        Samples of a category up to which densities are exact; those of larger ones are estimated from landmarks.
+    landmarks : int, default=8192
+        How many samples such an estimate is made from.
     random_state : int, RandomState instance or None, default=None
-        Taken as by every clusterer; nothing is drawn at random, so that it changes nothing.
+        What landmarks are drawn from. Nothing else is drawn at random.
 
     Attributes
     ----------
@@ -74,6 +79,8 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         metric: str = "sqeuclidean",
         normalise: bool = True,
         kernel: str = "cutoff",
+        exact_up_to: int = EXACT_UP_TO,
+        landmarks: int = LANDMARKS,
         random_state: Any = None,
     ) -> None:
         self.n_subsets = n_subsets
@@ -82,6 +89,8 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.metric = metric
         self.normalise = normalise
         self.kernel = kernel
+        self.exact_up_to = exact_up_to
+        self.landmarks = landmarks
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> CurriculumClustering:
@@ -105,7 +114,16 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             X holds NaN or infinity, its length is not that of y, or a parameter is out of its range.
         """
         try:
-            options = Options(self.by, self.cutoff_percent, self.metric, self.kernel, self.n_subsets)
+            options = Options(
+                by=self.by,
+                cutoff_percent=self.cutoff_percent,
+                metric=self.metric,
+                kernel=self.kernel,
+                n_subsets=self.n_subsets,
+                seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+                exact_up_to=self.exact_up_to,
+                landmarks=self.landmarks,
+            )
         except UsageError as error:
             raise ValueError(str(error)) from error
         floats = [np.float64, np.float32]

@@ -16,42 +16,128 @@ AT_MEAN = 1e-6
 """A row no farther from the mean than this share of its length is at the mean: the rest is float32 rounding."""
 
 _EXACT = 2**28
-"""Up to so many multiplications rows are float64: distances that are equal by definition then are so as float32, and it
-takes milliseconds."""
-
+"""Multiplications up to which rows are float64."""
 
 _SMALL, _LARGE = 1e-200, 1e200
 """Sums of squares between these have lost nothing."""
 
 
+SAME = 1e-6
+"""Two rows whose squared distance is at most this share of the sum of their squared lengths are at distance 0."""
+
+_TIE = 1e-9
+"""Two rows whose mean distances to all others differ by no more than this share are equally central: rounding."""
+
+
 @dataclass(frozen=True)
-class Distinct:
-    """The different ones of some rows, in an order of their own that the rows' order does not change.
+class Rows:
+    """The m different ones of n rows, as they are compared, in an order of their own that theirs does not change.
 
     Attributes
     ----------
-    rows : ndarray, shape (m, d)
-        Each row once.
+    values : ndarray of float32 or float64, shape (m, d)
+        Each row once; squared distances of these, times `unit`, are the distances that were asked for.
+    squares : ndarray of the same type, shape (m,)
+        What counts as the squared length of each: of directions 1, of the zero vector too, which is so at 2 from all.
     first : ndarray of int64, shape (m,)
         Where each was first.
     inverse : ndarray of int64, shape (n,)
         Which of them each of the n rows is.
     copies : ndarray of int64, shape (m,)
         How often each was there.
+    unit : float
+        What squared distances are multiplied by.
     """
 
-    rows: NDArray[Any]
+    values: NDArray[Any]
+    squares: NDArray[Any]
     first: NDArray[np.intp]
     inverse: NDArray[np.intp]
     copies: NDArray[np.int64]
+    unit: float
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.values)
+
+    def of(self, places: NDArray[np.intp], copies: NDArray[np.int64]) -> Rows:
+        """Return some of them, each as often as is told."""
+        inverse = np.repeat(np.arange(len(places)), copies)
+        return Rows(self.values[places], self.squares[places], self.first[places], inverse, copies, self.unit)
+
+    def distances_to(self, row: int) -> NDArray[np.float64]:
+        """Return the squared distances to one of them, reckoned in float64."""
+        distances = np.empty(len(self))
+        _to_squared_distances(self.values, self.values[row], distances)
+        lengths = self.squares.astype(np.float64)
+        # Zero vectors are orthogonal to the others, whatever counts as their length.
+        zero = np.logical_not(self.values.any(axis=1))
+        orthogonal = zero != zero[row]
+        distances[orthogonal] = lengths[orthogonal] + lengths[row]
+        distances[distances <= SAME * (lengths + lengths[row])] = 0
+        return distances
+
+    def most_central(self, some: NDArray[np.intp]) -> int:
+        """Return which of some of them is the nearest to all on average; of equals the one that came first."""
+        if len(some) == 1:
+            return int(some[0])
+        # The sum over all j of |x_i|² + |x_j|² - 2·x_i·x_j, less what a zero vector would so be apart from its copies.
+        values, n = self.values[some], self.copies.sum()
+        lengths = self.squares.astype(np.float64)
+        total = np.einsum("i,ij->j", self.copies, self.values, dtype=np.float64)
+        sums = n * lengths[some] + self.copies @ lengths - 2 * np.einsum("ij,j->i", values, total, dtype=np.float64)
+        sums -= self.copies[some] * 2 * (lengths[some] - np.einsum("ij,ij->i", values, values, dtype=np.float64))
+        central = some[sums <= sums.min() + _TIE * n * lengths.max()]
+        return int(central[self.first[central].argmin()])
 
 
-def row_type(n: int, d: int) -> type[np.float32] | type[np.float64]:
-    """Return the type of number in which n rows of d numbers are multiplied."""
-    return np.float64 if n * n * d <= _EXACT else np.float32
+def compared(features: NDArray[Any], mean: NDArray[Any] | None, metric: str) -> Rows:
+    """Return features as the rows that are compared.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+    mean : ndarray, shape (d,), optional
+        Subtracted from the rows, which are then made unit length. None leaves them as they are.
+    metric : {"sqeuclidean", "cosine"}
+        What the distance is.
+
+    Raises
+    ------
+    ValueError
+        Features are not a matrix of at least one row and column, or not finite.
+    """
+    given = _checked(features)
+    n, d = given.shape
+    # Up to so many multiplications in float64: it takes milliseconds, and distances that are equal are so as float32.
+    dtype = np.float64 if n * n * d <= _EXACT else np.float32
+    angular = mean is not None or metric == "cosine"
+    if angular:
+        values, unit = directions(given, mean, dtype), 0.5 if metric == "cosine" else 1.0
+    else:
+        values, unit = _centred(given, dtype)
+    order, new = _order(values)
+    inverse = np.empty(n, np.intp)
+    inverse[order] = np.cumsum(new) - 1
+    first = order[new]
+    values = values[first]
+    if angular:
+        squares = np.ones(len(values), dtype)
+    else:
+        squares = np.einsum("ij,ij->i", values, values, dtype=np.float64).astype(dtype)
+    return Rows(values, squares, first, inverse, np.diff(np.append(np.flatnonzero(new), n)), unit)
 
 
-def checked(features: NDArray[Any]) -> NDArray[Any]:
+def _order(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return an order in which equal rows follow each other, and which are new; none holds a negative zero."""
+    digests = np.frombuffer(b"".join(xxhash.xxh3_128_digest(row.data) for row in rows), np.uint64).reshape(-1, 2)
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    new = np.ones(len(rows), np.bool_)
+    new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
+    return order, new
+
+
+def _checked(features: NDArray[Any]) -> NDArray[Any]:
     """Return features as float32 or float64, whichever holds them.
 
     Raises
@@ -91,7 +177,7 @@ def directions(rows: NDArray[Any], mean: NDArray[Any] | None, dtype: Any = np.fl
     return found
 
 
-def centred(rows: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], float]:
+def _centred(rows: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], float]:
     """Return rows seen from about their middle, divided by a power of two, and what that does to squared distances.
 
     Far from the origin the digits of float32 would go into what all rows have in common. The middle is rounded to the
@@ -114,26 +200,6 @@ def centred(rows: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], float]:
     # In two steps, of which none leaves the range of float64.
     _to_shifted(rows, origin, math.ldexp(1.0, -(largest // 2)), math.ldexp(1.0, -(largest - largest // 2)), found)
     return found, float(np.ldexp(1.0, 2 * largest))
-
-
-def distinct(rows: NDArray[Any]) -> Distinct:
-    """Return the different ones of some rows, of which none holds a negative zero."""
-    digests = np.frombuffer(b"".join(xxhash.xxh3_128_digest(row.data) for row in rows), np.uint64).reshape(-1, 2)
-    order = np.lexsort((digests[:, 1], digests[:, 0]))
-    new = np.ones(len(rows), np.bool_)
-    new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
-    inverse = np.empty(len(rows), np.intp)
-    inverse[order] = np.cumsum(new) - 1
-    first = order[new]
-    copies = np.diff(np.append(np.flatnonzero(new), len(rows)))
-    return Distinct(rows[first], first, inverse, copies)
-
-
-def squared_distances(rows: NDArray[Any], one: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the squared distances of some rows to one, in float64."""
-    found = np.empty(len(rows))
-    _to_squared_distances(rows, one, found)
-    return found
 
 
 @compiled(sums_in_any_order=True)

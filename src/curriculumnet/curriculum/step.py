@@ -140,6 +140,8 @@ def design(
     metric: str = "sqeuclidean",
     normalise: bool = True,
     kernel: str = "cutoff",
+    exact_up_to: int = 50_000,
+    landmarks: int = 8192,
     seed: int = 0,
     quiet: bool = False,
 ) -> Design:
@@ -167,8 +169,12 @@ def design(
         Subtract the features' mean and make rows unit length. The mean is that of the curriculum's images alone.
     kernel : str
         How neighbours are counted: cutoff or gaussian.
+    exact_up_to : int
+        Images of a category up to which densities are exact. Those of larger ones are estimated.
+    landmarks : int
+        Images that such an estimate is made from.
     seed : int
-        Seed of the random method and of the sample for the noise rate.
+        Seed of the random method, and of the samples for estimates.
     quiet : bool
         Print nothing but warnings and the result.
 
@@ -199,7 +205,7 @@ def design(
         raise UnknownNameError("method", method, METHODS)
     if seed < 0:
         raise UsageError(f"--seed is {seed}: it must be at least 0.")
-    options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed)
+    options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed, exact_up_to, landmarks)
     hint = f"`curriculumnet embed {folder.path} --from NETWORK` makes them."
     features = folder.find("embed", features, "features", hint)
     name = checked_name(features if name is None else name, "a curriculum")
@@ -212,6 +218,8 @@ def design(
         "metric": metric,
         "normalise": normalise,
         "kernel": kernel,
+        "exact_up_to": exact_up_to,
+        "landmarks": landmarks,
         "seed": seed,
     }
     with folder.lock(lambda message: say(message, quiet=quiet)):
@@ -373,19 +381,20 @@ def _order(
     is_centre = np.zeros(n, np.bool_)
     own: dict[str, NDArray[np.float32]] = {}
     rows: dict[str, list[Any]] = {"category": categories, "n": [], "subset_sizes": [], "cutoff": [], "centre": []}
+    rows["density_error"] = []
     sizes = np.bincount(images.category, minlength=len(categories))
     by_category = np.split(np.argsort(images.category, kind="stable"), np.cumsum(sizes)[:-1])
     with Progress("designing", n, "images", quiet=quiet) as progress:
         for category, members in zip(categories, by_category, strict=True):
             places = members[finite[members]]
-            cutoff = centre = None
+            cutoff = centre = error = None
             if len(places):
                 found = _order_category(matrix[images.ids[places]], mean, method, options, category)
                 subset[places] = found.subset
                 cleanliness[places] = found.cleanliness
                 for column, values in found.ordering.columns.items():
                     own.setdefault(column, np.full(n, np.nan, np.float32))[places] = values
-                cutoff = found.ordering.cutoff
+                cutoff, error = found.ordering.cutoff, found.ordering.density_error
                 if found.ordering.centre is not None:
                     is_centre[places[found.ordering.centre]] = True
                     centre = int(images.ids[places[found.ordering.centre]])
@@ -393,6 +402,7 @@ def _order(
             rows["subset_sizes"].append(np.bincount(subset[members], minlength=options.n_subsets).tolist())
             rows["cutoff"].append(cutoff)
             rows["centre"].append(centre)
+            rows["density_error"].append(error)
             progress.advance(len(members))
     columns = {"image_id": images.ids, "subset": subset, "cleanliness": cleanliness, "is_centre": is_centre}
     return columns | {column: pa.array(values, mask=~finite) for column, values in own.items()}, rows

@@ -16,11 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curriculumnet.curriculum.jit import compiled
-
-Rows = NDArray[np.float32] | NDArray[np.float64]
-
-SAME = 1e-6
-"""Two rows whose squared distance is at most this share of the sum of their squared lengths are at distance 0."""
+from curriculumnet.curriculum.rows import SAME, Rows
 
 KEPT_BYTES = 2**30
 """Distances are kept while they take no more, 2·n² bytes: up to 23,170 rows. Those of more rows are computed anew in
@@ -50,12 +46,8 @@ class Strips:
 
     Parameters
     ----------
-    rows : ndarray of float32 or float64, shape (n, d)
-        All different.
-    squares : ndarray of the same type, shape (n,)
-        What counts as the squared length of each.
-    copies : ndarray of int64, shape (n,)
-        How many images each row stands for.
+    rows : Rows
+        Of which.
 
     Attributes
     ----------
@@ -63,9 +55,9 @@ class Strips:
         How many threads count.
     """
 
-    def __init__(self, rows: Rows, squares: Rows, copies: NDArray[np.int64]) -> None:
-        self.rows, self.squares = rows, squares
-        self.copies = copies.astype(np.int32)
+    def __init__(self, rows: Rows) -> None:
+        self.values, self.squares = rows.values, rows.squares
+        self.copies = rows.copies.astype(np.int32)
         n = len(rows)
         self.threads = numba.get_num_threads() if n * n // 2 > _ALONE else 1
         self._kept: dict[int, NDArray[np.float32]] | None = {} if 2 * n * n <= KEPT_BYTES else None
@@ -81,8 +73,8 @@ class Strips:
         if self._kept is not None and first in self._kept:
             return self._kept[first]
         some = slice(first, first + self._height)
-        products = self.rows[some] @ self.rows[first:].T
-        _to_distances(products, self.squares[some], self.squares[first:])
+        products = self.values[some] @ self.values[first:].T
+        to_distances(products, self.squares[some], self.squares[first:])
         strip = products.astype(np.float32, copy=False)
         if self._kept is not None:
             self._kept[first] = strip
@@ -90,8 +82,8 @@ class Strips:
 
     def between(self, some: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the distances of some rows to all rows, shape (some, n)."""
-        distances = self.rows[some] @ self.rows.T
-        _to_distances(distances, self.squares[some], self.squares)
+        distances = self.values[some] @ self.values.T
+        to_distances(distances, self.squares[some], self.squares)
         distances[np.arange(len(some)), some] = 0
         return distances.astype(np.float32, copy=False)
 
@@ -132,7 +124,7 @@ class Strips:
     def near(self, cutoff: np.float32) -> NDArray[np.float64]:
         """Count for each row the images of other rows that are nearer than the cut-off; shape (n,)."""
         counted = self._sweep(
-            len(self.rows),
+            len(self.values),
             np.int32,
             lambda strip, first, counts: _count_near(strip, self.copies[first:], cutoff, counts[first:]),
         )
@@ -142,7 +134,7 @@ class Strips:
         """Sum for each row exp(-distance / cutoff) over the images of other rows; shape (n,)."""
         factor = -1 / np.float64(cutoff)
         counted = self._sweep(
-            len(self.rows),
+            len(self.values),
             np.float64,
             lambda strip, first, sums: _weigh(strip, self.copies[first:], factor, sums[first:]),
         )
@@ -152,7 +144,7 @@ class Strips:
         """Return for each row the distance to the nearest one that is higher; infinite where none is; shape (n,)."""
         # Counted down from infinity, since counting begins at 0.
         counted = self._sweep(
-            len(self.rows),
+            len(self.values),
             np.int32,
             lambda strip, first, gains: _nearest_higher(strip.view(np.int32), heights[first:], gains[first:]),
         )
@@ -181,7 +173,7 @@ def _float(upper: int, lower: int) -> np.float32:
 
 
 @compiled()
-def _to_distances(products, squares, other_squares):  # type: ignore[no-untyped-def]
+def to_distances(products, squares, other_squares):  # type: ignore[no-untyped-def]
     """Turn products into squared distances, in place."""
     same, two, zero = squares.dtype.type(SAME), squares.dtype.type(2), squares.dtype.type(0)
     for row in range(len(products)):

@@ -169,6 +169,14 @@ CATEGORIES = Table(
         Column("cutoff", "float64", "squared distance", "d_c", nullable=True),
         Column("centre", "int64", "image_id", "the centre", nullable=True),
         Column(
+            "density_error",
+            "float64",
+            "0 … 0.5",
+            "largest standard error of density / n where densities, and d_c, are estimated from landmarks and delta is "
+            "the distance to the nearest denser landmark; empty where all is exact",
+            nullable=True,
+        ),
+        Column(
             "noise_rate",
             "float64",
             "0 … 1",
