@@ -4,15 +4,17 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from curriculumnet.curriculum.density import density_peaks
 from curriculumnet.curriculum.estimator import CurriculumClustering
-from curriculumnet.curriculum.subsets import rank_cleanliness, split
+from curriculumnet.curriculum.subsets import choose_n_subsets, rank_cleanliness, split
 
 CANNOT_APPLY = {"check_array_api_input": "needs SCIPY_ARRAY_API set before scipy is loaded; only numpy is promised"}
 
@@ -112,3 +114,56 @@ def test_it_needs_neither_torchvision_nor_timm():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[0, 0, 0, 1, 2]"), done.stderr
+
+
+def test_the_number_of_subsets_can_be_left_to_the_data():
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 4, 5):
+        # Rings of four different widths around a centre: their squared distances are n groups.
+        radius = np.sqrt(np.arange(1, n + 1))[rng.integers(0, n, 400)] + rng.normal(0, 0.02, 400)
+        directions = rng.normal(size=(400, 6))
+        X = radius[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        X[0] = 0
+        y = rng.integers(0, 2, 400)
+        X[1] = 0.001
+        y[:2] = [0, 1]
+        found = CurriculumClustering("auto", normalise=False, cutoff_percent=40).fit(X, y)
+        assert found.n_subsets_ == found.labels_.max() + 1
+        values = [found.distance_to_centre_[(y == k) & (found.distance_to_centre_ > 0)] for k in (0, 1)]
+        assert found.n_subsets_ == choose_n_subsets(values)
+
+
+def test_labels_have_the_name_that_the_authors_gave_them():
+    X, y = crawl()
+    estimator = CurriculumClustering()
+    with pytest.raises(NotFittedError):
+        _ = estimator.output_labels
+    assert estimator.fit(X, y).output_labels is estimator.labels_
+
+
+@pytest.mark.parametrize("kind", [int, str, object])
+def test_labels_of_any_kind(kind):
+    X, y = crawl()
+    codes = np.unique(y, return_inverse=True)[1]
+    given = {int: codes - 5, str: y, object: y.astype(object)}[kind]
+    found = CurriculumClustering().fit(X, given)
+    assert found.labels_.tolist() == CurriculumClustering().fit(X, y).labels_.tolist()
+    assert found.classes_.tolist() == sorted(set(given.tolist()))
+    arrow = CurriculumClustering().fit(X, pa.array(given.tolist()).to_numpy(zero_copy_only=False))
+    assert arrow.labels_.tolist() == found.labels_.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32])
+def test_features_of_any_kind(dtype):
+    X, y = crawl()
+    whole = np.round(4 * X).astype(dtype)
+    found = CurriculumClustering().fit(whole, y)
+    assert found.labels_.tolist() == CurriculumClustering().fit(whole.astype(np.float64), y).labels_.tolist()
+
+
+def test_large_categories_are_estimated_from_the_random_state():
+    X, y = crawl()
+    one, again, other = (
+        CurriculumClustering(exact_up_to=10, landmarks=12, random_state=seed).fit(X, y).density_ for seed in (0, 0, 1)
+    )
+    assert one.tolist() == again.tolist() != other.tolist()

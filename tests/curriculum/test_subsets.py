@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curriculumnet.curriculum.subsets import rank_cleanliness, split
+from curriculumnet.curriculum.subsets import CHOICES, choose_n_subsets, rank_cleanliness, split
 
 
 def scatter(values):
@@ -144,3 +144,19 @@ def test_what_cannot_be_cut_is_refused():
         split(np.array([[1.0, 2.0]]))
     with pytest.raises(ValueError, match="n_subsets must lie in 1 … 127, not 0"):
         split(np.array([1.0]), 0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_as_many_subsets_are_chosen_as_there_are_groups(n):
+    rng = np.random.default_rng(n)
+    categories = [rng.integers(0, n, 300) + rng.normal(0, 0.05, 300) for _ in range(4)]
+    assert choose_n_subsets(categories) == n
+    assert choose_n_subsets([1e6 * values - 3 for values in categories]) == n
+
+
+def test_categories_of_few_values_have_no_say_in_their_number():
+    assert choose_n_subsets([]) == 2
+    assert choose_n_subsets([np.zeros(9), np.arange(5.0)]) == 2
+    three = np.repeat([0.0, 1.0, 2.0], 20) + np.linspace(0, 0.1, 60)
+    assert choose_n_subsets([np.repeat([0.0, 1.0], 500), three]) == 3
+    assert choose_n_subsets([np.repeat(np.arange(6.0), 4)]) in CHOICES

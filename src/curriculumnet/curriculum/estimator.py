@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from curriculumnet.curriculum.methods import EXACT_UP_TO, LANDMARKS, Options, design_category
+from curriculumnet.curriculum.methods import EXACT_UP_TO, LANDMARKS, METHODS, Options, counted, cut
+from curriculumnet.curriculum.subsets import choose_n_subsets, rank_cleanliness
 from curriculumnet.errors import UsageError
 
 
@@ -23,8 +24,9 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_subsets : int, default=3
-        How many subsets, 1 … 127.
+    n_subsets : int or "auto", default=3
+        How many subsets, 1 … 127; "auto" chooses 2 … 5, the same for all categories, by how much tighter the subsets
+        are than those of evenly spread numbers (`subsets.choose_n_subsets`, after Marriott 1971).
     by : {"distance", "density"}, default="distance"
         What the subsets are cut from: the distance to the centre, or the density.
     cutoff_percent : float, default=60
@@ -60,6 +62,8 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Row of each category's centre, in the order of `classes_`.
     cutoffs_ : ndarray of float64, shape (n_categories,)
         d_c of each category, in the order of `classes_`.
+    n_subsets_ : int
+        How many subsets each category was cut into, where it has as many different values.
     n_features_in_ : int
         Columns of X.
 
@@ -73,7 +77,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        n_subsets: int = 3,
+        n_subsets: int | str = 3,
         by: str = "distance",
         cutoff_percent: float = 60,
         metric: str = "sqeuclidean",
@@ -119,7 +123,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 cutoff_percent=self.cutoff_percent,
                 metric=self.metric,
                 kernel=self.kernel,
-                n_subsets=self.n_subsets,
+                n_subsets=cast(int, 3 if self.n_subsets == "auto" else self.n_subsets),
                 seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
                 exact_up_to=self.exact_up_to,
                 landmarks=self.landmarks,
@@ -152,12 +156,24 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.distance_to_centre_ = np.zeros(len(X))
         self.centre_indices_ = np.zeros(len(self.classes_), np.int64)
         self.cutoffs_ = np.zeros(len(self.classes_))
+        orderings = []
         for place in range(len(self.classes_)):
             rows = np.flatnonzero(category == place)
-            found = design_category(X[rows], mean, "density", options)
-            self.labels_[rows] = found.subset
-            self.cleanliness_[rows] = found.cleanliness
-            for name, values in found.ordering.columns.items():
+            found = METHODS["density"].order(X[rows], mean, options)
+            for name, values in found.columns.items():
                 getattr(self, f"{name}_")[rows] = values
-            self.centre_indices_[place] = rows[found.ordering.centre]
-            self.cutoffs_[place] = found.ordering.cutoff
+            self.cleanliness_[rows] = rank_cleanliness(found.doubt)
+            self.centre_indices_[place] = rows[found.centre]
+            self.cutoffs_[place] = found.cutoff
+            orderings.append((rows, found))
+        auto = self.n_subsets == "auto"
+        self.n_subsets_ = choose_n_subsets(counted(found) for _, found in orderings) if auto else options.n_subsets
+        for rows, found in orderings:
+            self.labels_[rows] = cut(found, self.n_subsets_)
+
+    @property
+    def output_labels(self) -> NDArray[np.int64]:
+        """The same as `labels_`: its name in the code that the authors released."""
+        check_is_fitted(self)
+        labels: NDArray[np.int64] = self.labels_
+        return labels

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curriculumnet.curriculum import density, random_order, subsets
+from curriculumnet.curriculum import density, feature_kmeans, random_order, subsets
 from curriculumnet.errors import UnknownNameError, UsageError
 
 ORDERS = {
@@ -105,6 +105,8 @@ class Ordering:
         Standard error of density / n at most, where densities are estimated.
     given : ndarray of bool, shape (n,), optional
         Images whose doubt is the lowest by definition and not by measurement, as the centre's distance to itself.
+    subset : ndarray of int8, shape (n,), optional
+        The subsets, where the method itself says where to cut.
     """
 
     doubt: NDArray[np.float64]
@@ -113,6 +115,7 @@ class Ordering:
     cutoff: float | None = None
     density_error: float | None = None
     given: NDArray[np.bool_] | None = None
+    subset: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,16 @@ def _by_chance(features: NDArray[Any], _mean: NDArray[np.float64] | None, option
     return Ordering(random_order.random_order(features, options.seed))
 
 
+def _by_kmeans(features: NDArray[Any], mean: NDArray[np.float64] | None, options: Options) -> Ordering:
+    doubt, group = feature_kmeans.feature_kmeans(
+        features, mean=mean, metric=options.metric, n_clusters=options.n_subsets, seed=options.seed
+    )
+    return Ordering(doubt, subset=group)
+
+
 METHODS = {
     "density": Method("density peaks: clean is what lies near the densest image of its category", _by_density),
+    "kmeans": Method("k-means in feature space: clean is the tightest group, whatever shows in it", _by_kmeans),
     "random": Method("a seeded random order: the control that says what a curriculum by chance does", _by_chance),
 }
 """Every method by its name."""
@@ -204,18 +215,25 @@ def design_category(
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     ordering = METHODS[method].order(features, mean, options)
-    return CategoryDesign(_cut(ordering, options.n_subsets), subsets.rank_cleanliness(ordering.doubt), ordering)
+    return CategoryDesign(cut(ordering, options.n_subsets), subsets.rank_cleanliness(ordering.doubt), ordering)
 
 
-def _cut(ordering: Ordering, n_subsets: int) -> NDArray[np.int8]:
+def counted(ordering: Ordering) -> NDArray[np.float64]:
+    """Return the doubts that have a say in where an ordering is cut: those that are not given by definition."""
+    return ordering.doubt if ordering.given is None else ordering.doubt[~ordering.given]
+
+
+def cut(ordering: Ordering, n_subsets: int) -> NDArray[np.int8]:
     """Cut an ordering into subsets, where those of a doubt by definition have no say and are clean.
 
     In a category of tens of images whose neighbours are far, as with features of many dimensions, the distance 0 would
     be an outlier that k-means gives a subset of its own: the clean one would be the centre alone.
     """
+    if ordering.subset is not None:
+        return ordering.subset
     doubt = ordering.doubt
     if ordering.given is None or len(np.unique(doubt)) <= n_subsets:
         return subsets.split(doubt, n_subsets)
     subset = np.zeros(len(doubt), np.int8)
-    subset[~ordering.given] = subsets.split(doubt[~ordering.given], n_subsets)
+    subset[~ordering.given] = subsets.split(counted(ordering), n_subsets)
     return subset

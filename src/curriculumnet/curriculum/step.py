@@ -156,7 +156,7 @@ def design(
     name : str, optional
         Name of the curriculum; the features' name unless given.
     method : str
-        How images are ordered: density, or random as a control.
+        How images are ordered: density, kmeans, or random as a control.
     n_subsets : int
         How many subsets to cut each category into.
     by : str
