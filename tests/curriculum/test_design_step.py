@@ -246,7 +246,7 @@ def test_a_summary_names_the_subsets(work):
 
 
 def test_wrong_use_is_told_apart(work, tmp_path):
-    with pytest.raises(UnknownNameError, match="There is no method 'dense': it must be one of density, random"):
+    with pytest.raises(UnknownNameError, match="There is no method 'dense': it must be one of density, kmeans"):
         design(work.path, method="dense")
     with pytest.raises(UnknownNameError, match="There is no features 'nte': it must be one of net"):
         design(work.path, features="nte")

@@ -163,7 +163,7 @@ def test_random_is_no_better_than_chance_and_follows_its_seed():
 
 
 def test_unknown_names_and_wrong_numbers_are_refused():
-    with pytest.raises(UnknownNameError, match="There is no method 'densty': it must be one of density, kmeans, random"):
+    with pytest.raises(UnknownNameError, match="There is no method 'densty': it must be one of density, kmeans"):
         design_category(np.eye(2), None, "densty", Options())
     with pytest.raises(UnknownNameError, match="There is no metric 'l2': it must be one of cosine, sqeuclidean"):
         Options(metric="l2")
