@@ -1,11 +1,14 @@
 """The step through real files."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from curriculumnet.curriculum import turns
 from curriculumnet.curriculum.density import density_peaks
+from curriculumnet.curriculum.methods import METHODS
 from curriculumnet.curriculum.noise import noise_rate
 from curriculumnet.curriculum.rows import directions
 from curriculumnet.curriculum.step import design
@@ -311,3 +314,65 @@ def test_a_large_category_is_estimated_and_the_table_says_so(work):
 def test_estimates_out_of_range_are_refused(work, setting, said):
     with pytest.raises(UsageError, match=said):
         design(work.path, **setting)
+
+
+# -- stopped and started again ----------------------------------------------------------------------------------------
+
+
+def stop_after(monkeypatch, n):
+    """Let the design be stopped when it has ordered so many categories."""
+    whole = turns.in_turn
+
+    def stopped(*arguments):
+        for number, each in enumerate(whole(*arguments)):
+            if number == n:
+                raise KeyboardInterrupt
+            yield each
+
+    monkeypatch.setattr(turns, "in_turn", stopped)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_design_that_was_stopped_goes_on(work, monkeypatch, capsys, method):
+    straight = design(work.path, name="straight", method=method)
+    stop_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        design(work.path, name="stopped", method=method)
+    monkeypatch.undo()
+    begun = work.file("curricula/stopped.begun")
+    assert begun.is_file()
+    ordered = []
+    order = METHODS[method].order
+    monkeypatch.setitem(
+        METHODS, method, dataclasses.replace(METHODS[method], order=lambda *a: ordered.append(a) or order(*a))
+    )
+    capsys.readouterr()
+    again = design(work.path, name="stopped", method=method)
+    assert len(ordered) == 1
+    assert "images had been ordered before; the others follow." in capsys.readouterr().err
+    assert again.table().equals(straight.table())
+    assert again.categories().equals(straight.categories())
+    assert not begun.exists()
+
+
+@pytest.mark.parametrize("cut", range(0, 4000, 250))
+def test_what_was_cut_off_is_done_again(work, monkeypatch, cut):
+    straight = design(work.path, name="straight")
+    stop_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        design(work.path, name="stopped")
+    monkeypatch.undo()
+    begun = work.file("curricula/stopped.begun")
+    begun.write_bytes(begun.read_bytes()[:cut])
+    assert design(work.path, name="stopped").table().equals(straight.table())
+
+
+def test_what_was_begun_with_other_settings_or_features_is_begun_anew(work, monkeypatch, capsys):
+    stop_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        design(work.path, name="stopped")
+    monkeypatch.undo()
+    capsys.readouterr()
+    made = design(work.path, name="stopped", cutoff_percent=50)
+    assert "ordered before" not in capsys.readouterr().err
+    assert made.table()["density"].equals(design(work.path, name="other", cutoff_percent=50).table()["density"])

@@ -49,7 +49,7 @@ class NoiseRate:
     high: float
 
 
-def noise_rate(own: NDArray[Any], others: NDArray[Any]) -> NoiseRate | None:
+def noise_rate(own: NDArray[Any], others: NDArray[Any], foreign: NDArray[np.bool_] | None = None) -> NoiseRate | None:
     """Estimate the share of wrong labels in one category.
 
     Parameters
@@ -59,21 +59,25 @@ def noise_rate(own: NDArray[Any], others: NDArray[Any]) -> NoiseRate | None:
         (`density.directions`).
     others : ndarray of float, shape (m, d)
         The same of a sample of the images of all other categories.
+    foreign : ndarray of bool, shape (m,), optional
+        Which of the sample count, where it has images of the category itself too.
 
     Returns
     -------
     NoiseRate or None
-        None where it cannot be told: n below 2, m below 20, or others that all resemble the category equally.
+        None where it cannot be told: n below 2, fewer than 20 others, or others that all resemble the category equally.
     """
     n = len(own)
-    if n < 2 or len(others) < _FEWEST_OTHERS:
+    if n < 2 or (len(others) if foreign is None else np.count_nonzero(foreign)) < _FEWEST_OTHERS:
         return None
     total = own.sum(axis=0, dtype=np.float64)
     # An image does not resemble itself.
     typical = (own @ total - np.einsum("ij,ij->i", own, own, dtype=np.float64)) / (n - 1)
-    foreign = others @ total / n
-    border = np.quantile(foreign, 1 - _LAMBDA)
-    share = float((foreign < border).mean())
+    resemblance = others @ total / n
+    if foreign is not None:
+        resemblance = resemblance[foreign]
+    border = np.quantile(resemblance, 1 - _LAMBDA)
+    share = float((resemblance < border).mean())
     if share == 0:
         return None
     below = int((typical < border).sum())

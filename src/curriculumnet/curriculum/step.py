@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.version import __version__
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from curriculumnet.curriculum.begun import Begun
     from curriculumnet.curriculum.methods import CategoryDesign, Options
 
 _BLOCK_ROWS = 4096
@@ -127,6 +130,15 @@ class _Images:
     file_names: pa.ChunkedArray
     category: NDArray[np.int64]
 
+    def by_category(self, categories: int, places: NDArray[np.intp] | None = None) -> list[NDArray[np.intp]]:
+        """Return the places of each category's images, of all or of those that are given, in their order."""
+        import numpy as np
+
+        which = np.arange(len(self.ids)) if places is None else places
+        category = self.category[which]
+        ends = np.cumsum(np.bincount(category, minlength=categories))
+        return np.split(which[np.argsort(category, kind="stable")], ends[:-1])
+
 
 def design(
     work: str | os.PathLike[str],
@@ -229,7 +241,7 @@ def design(
             say(f"Curriculum {name} is there already, from the same features and settings.", quiet=quiet)
         else:
             watch = Stopwatch()
-            figures = _make(folder, name, settings, inputs[f"features/{features}.npy"], options, quiet)
+            figures = _make(folder, name, settings, inputs, options, quiet)
             outputs = [_file(tables.CURRICULUM, name), _file(tables.CATEGORIES, name)]
             record = folder.stamp(f"design:{name}", inputs, settings, outputs, watch.seconds, figures)
     return Design(
@@ -275,11 +287,12 @@ def _inputs(folder: WorkFolder, features: str) -> dict[str, str]:
 
 
 def _make(
-    folder: WorkFolder, name: str, settings: dict[str, Any], digest: str, options: Options, quiet: bool
+    folder: WorkFolder, name: str, settings: dict[str, Any], inputs: dict[str, str], options: Options, quiet: bool
 ) -> dict[str, Any]:
     """Read images and features, order every category, write both tables, and return the figures of the record."""
     import pyarrow.parquet as pq
 
+    from curriculumnet.curriculum.begun import Begun
     from curriculumnet.work.matrices import open_matrix
 
     categories = folder.categories
@@ -287,19 +300,20 @@ def _make(
     path = folder.file(f"features/{settings['features']}.npy")
     matrix = open_matrix(path, pq.read_metadata(folder.file(IMAGES)).num_rows, mend="embed again")
     finite, mean = _finite_and_mean(matrix, images.ids)
-    columns, rows = _order(
-        matrix, images, categories, finite, mean if settings["normalise"] else None, settings["method"], options, quiet
-    )
+    origin = mean if settings["normalise"] else None
+    with Begun(folder.file(f"curricula/{name}.begun"), json.dumps([settings, inputs, __version__])) as begun:
+        columns, rows = _order(matrix, images, categories, finite, origin, settings["method"], options, begun, quiet)
     rows |= _noise(matrix, images, len(categories), finite, mean, settings["seed"])
     metadata = {
         "method": settings["method"],
         "settings": json.dumps(settings),
         "features": settings["features"],
-        "features_digest": digest,
+        "features_digest": inputs[f"features/{settings['features']}.npy"],
         "cleanliness": "rank",
     }
     folder.write_table(_file(tables.CURRICULUM, name), tables.build(tables.CURRICULUM, columns, metadata))
     folder.write_table(_file(tables.CATEGORIES, name), tables.build(tables.CATEGORIES, rows))
+    begun.remove()
     missing = images.file_names.take((~finite).nonzero()[0]).to_pylist()
     empty = [category for category, n in zip(rows["category"], rows["n"], strict=True) if n == 0]
     if missing:
@@ -369,41 +383,56 @@ def _order(
     mean: NDArray[np.float64] | None,
     method: str,
     options: Options,
+    begun: Begun,
     quiet: bool,
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Order the categories one by one; return the columns of the curriculum and those of the categories."""
+    """Order the categories; return the columns of the curriculum and those of the categories."""
     import numpy as np
     import pyarrow as pa
+
+    from curriculumnet.curriculum.turns import in_turn
 
     n = len(images.ids)
     subset = np.full(n, options.n_subsets - 1, np.int8)
     cleanliness = np.zeros(n, np.float32)
     is_centre = np.zeros(n, np.bool_)
     own: dict[str, NDArray[np.float32]] = {}
-    rows: dict[str, list[Any]] = {"category": categories, "n": [], "subset_sizes": [], "cutoff": [], "centre": []}
-    rows["density_error"] = []
-    sizes = np.bincount(images.category, minlength=len(categories))
-    by_category = np.split(np.argsort(images.category, kind="stable"), np.cumsum(sizes)[:-1])
-    with Progress("designing", n, "images", quiet=quiet) as progress:
-        for category, members in zip(categories, by_category, strict=True):
-            places = members[finite[members]]
-            cutoff = centre = error = None
-            if len(places):
-                found = _order_category(matrix[images.ids[places]], mean, method, options, category)
-                subset[places] = found.subset
-                cleanliness[places] = found.cleanliness
-                for column, values in found.ordering.columns.items():
-                    own.setdefault(column, np.full(n, np.nan, np.float32))[places] = values
-                cutoff, error = found.ordering.cutoff, found.ordering.density_error
-                if found.ordering.centre is not None:
-                    is_centre[places[found.ordering.centre]] = True
-                    centre = int(images.ids[places[found.ordering.centre]])
-            rows["n"].append(len(members))
-            rows["subset_sizes"].append(np.bincount(subset[members], minlength=options.n_subsets).tolist())
-            rows["cutoff"].append(cutoff)
-            rows["centre"].append(centre)
-            rows["density_error"].append(error)
-            progress.advance(len(members))
+    count = len(categories)
+    members = images.by_category(count)
+    places = [each[finite[each]] for each in members]
+    rows: dict[str, list[Any]] = {"category": categories, "n": [len(each) for each in members]}
+    rows |= {"cutoff": [None] * count, "centre": [None] * count, "density_error": [None] * count}
+
+    def put(category: int, found: CategoryDesign) -> None:
+        mine = places[category]
+        subset[mine] = found.subset
+        cleanliness[mine] = found.cleanliness
+        for column, values in found.ordering.columns.items():
+            own.setdefault(column, np.full(n, np.nan, np.float32))[mine] = values
+        rows["cutoff"][category] = found.ordering.cutoff
+        rows["density_error"][category] = found.ordering.density_error
+        if found.ordering.centre is not None:
+            is_centre[mine[found.ordering.centre]] = True
+            rows["centre"][category] = int(images.ids[mine[found.ordering.centre]])
+
+    def order(category: int) -> CategoryDesign:
+        return _order_category(matrix[images.ids[places[category]]], mean, method, options, categories[category])
+
+    for category, found in begun.known.items():
+        put(category, found)
+    before = sum(len(places[category]) for category in begun.known)
+    if before:
+        say(f"{before:,} images had been ordered before; the others follow.", quiet=quiet)
+    left = [category for category in range(count) if len(places[category]) and category not in begun.known]
+    with (
+        Progress("designing", sum(map(len, places)), "images", done=before, quiet=quiet) as progress,
+        closing(in_turn(order, left, [len(places[category]) for category in left])) as ordered,
+    ):
+        for category, found in ordered:
+            put(category, found)
+            begun.add(category, found)
+            progress.advance(len(places[category]))
+    rows["subset_sizes"] = [np.bincount(subset[each], minlength=options.n_subsets).tolist() for each in members]
     columns = {"image_id": images.ids, "subset": subset, "cleanliness": cleanliness, "is_centre": is_centre}
     return columns | {column: pa.array(values, mask=~finite) for column, values in own.items()}, rows
 
@@ -429,13 +458,15 @@ def _noise(
     common = np.sort(usable[:_SAMPLE])
     sampled = seen_from_mean(common)
     found = []
-    for category in range(n_categories):
-        own = np.sort(usable[images.category[usable] == category])
-        others = sampled[images.category[common] != category]
-        if len(others) < _SAMPLE // 2 and len(own) + len(others) < len(usable):
+    for category, own in enumerate(images.by_category(n_categories, finite.nonzero()[0])):
+        foreign = images.category[common] != category
+        others = int(foreign.sum())
+        if others < _SAMPLE // 2 and len(own) + others < len(usable):
             # A category that is most of the crawl is most of the sample, too.
-            others = seen_from_mean(np.sort(usable[images.category[usable] != category][:_SAMPLE]))
-        found.append(noise_rate(seen_from_mean(own), others))
+            apart = np.sort(usable[images.category[usable] != category][:_SAMPLE])
+            found.append(noise_rate(seen_from_mean(own), seen_from_mean(apart)))
+        else:
+            found.append(noise_rate(seen_from_mean(own), sampled, foreign))
     return {
         f"noise_{column}": [None if rate is None else getattr(rate, attribute) for rate in found]
         for column, attribute in (("rate", "value"), ("low", "low"), ("high", "high"))
