@@ -12,19 +12,27 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curriculumnet.curriculum.estimator import CurriculumClustering
 from curriculumnet.curriculum.methods import CategoryDesign, Options, design_category
 from curriculumnet.curriculum.subsets import split
 
 SIZES = ((2440, 256), (2440, 512), (2440, 1024), (8000, 1024))
 REPEATS = 5
 PERCENT, SUBSETS = 60, 3
+LIMIT = 900
+"""Seconds that Datalab is waited for."""
 
 
 def features(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:
@@ -121,11 +129,59 @@ def beside_the_plain_reading() -> None:
     print("\nFrom a reading in float64, without PCA, differ:", *notes, sep="\n")
 
 
+DATALAB = """
+import sys, time
+import numpy as np
+from cleanlab import Datalab
+
+if __name__ == "__main__":
+    X, y = np.load(sys.argv[1]), np.load(sys.argv[2])
+    start = time.perf_counter()
+    Datalab({"label": y}, label_name="label", verbosity=0).find_issues(features=X)
+    print(time.perf_counter() - start)
+"""
+
+
+def beside_datalab(asked: list[int]) -> None:
+    """Print the table: the same features and labels, each ranked by both."""
+    try:
+        version = metadata.version("cleanlab")
+    except metadata.PackageNotFoundError:
+        print("The comparison with Datalab needs the extra `compare`: pip install 'curriculumnet[compare]'")
+        return
+    print(f"| images | categories | ours, s | Datalab of cleanlab {version}, s | times as fast |")
+    print("|---|---|---|---|---|")
+    for n in asked:
+        rows = np.concatenate([features(n // 100, 256, seed) for seed in range(100)])
+        labels = np.repeat(np.arange(100), n // 100)
+        CurriculumClustering().fit(rows[:1000], labels[:1000])
+        mine = statistics.median(
+            seconds(lambda X=rows, y=labels: CurriculumClustering().fit(X, y)) for _ in range(REPEATS)
+        )
+        with tempfile.TemporaryDirectory() as home:
+            paths = [str(Path(home, name)) for name in ("features.npy", "labels.npy")]
+            np.save(paths[0], rows)
+            np.save(paths[1], labels)
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-c", DATALAB, *paths], check=True, capture_output=True, text=True, timeout=LIMIT
+                )
+            except subprocess.TimeoutExpired:
+                print(f"| {n:,} | 100 | {mine:.2f} | not done in {LIMIT} | more than {LIMIT / mine:.0f} |", flush=True)
+                continue
+        theirs = float(done.stdout.split()[-1])
+        print(f"| {n:,} | 100 | {mine:.2f} | {theirs:.1f} | {theirs / mine:.0f} |", flush=True)
+
+
 def main() -> None:
     """Measure, and print the tables as they grow."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args()
-    beside_the_plain_reading()
+    parser.add_argument("--datalab", type=int, nargs="*", metavar="IMAGES", help="beside cleanlab's Datalab instead")
+    asked = parser.parse_args().datalab
+    if asked is None:
+        beside_the_plain_reading()
+    else:
+        beside_datalab(asked or [20_000, 50_000, 200_000])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def mixture(rate, n=600, spread=0.5, seed=0):
     wrong = rng.random(n) < rate
     own = draw(np.where(wrong, rng.integers(1, CATEGORIES, n), 0))
     others = draw(rng.integers(1, CATEGORIES, 3000))
-    return *seen_from_mean(own, others), wrong.mean()
+    return *seen_from_mean(own, others), wrong
 
 
 def seen_from_mean(own, others):
@@ -34,7 +34,8 @@ def seen_from_mean(own, others):
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 0.8])
 @pytest.mark.parametrize("spread", [0.1, 0.3])
 def test_the_share_of_foreign_images_is_found(rate, spread):
-    own, others, share = mixture(rate, spread=spread)
+    own, others, wrong = mixture(rate, spread=spread)
+    share = wrong.mean()
     found = noise_rate(own, others)
     assert found.value == pytest.approx(share, abs=0.07)
     assert found.low <= share + 0.03
@@ -96,3 +97,41 @@ def test_what_always_holds(n, m, seed):
     again = noise_rate(own[rng.permutation(n)], others[rng.permutation(m)])
     # An image whose typicality is that of the border may fall on either side by rounding.
     assert again.value == pytest.approx(found.value, abs=2.01 / n)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("spread", [0.3, 0.45])
+def test_of_images_with_a_probability_so_many_are_right(rate, spread):
+    probability, right = [], []
+    for seed in range(6):
+        own, others, wrong = mixture(rate, spread=spread, seed=seed)
+        found = noise_rate(own, others).right
+        assert ((found >= 0) & (found <= 1)).all()
+        probability.append(found)
+        right.append(~wrong)
+    probability, right = np.concatenate(probability), np.concatenate(right)
+    for low in np.arange(0, 1, 0.2):
+        these = (probability >= low) & (probability < low + 0.2 + (low > 0.7))
+        if these.sum() >= 100:
+            assert right[these].mean() == pytest.approx(probability[these].mean(), abs=0.2)
+    # Of a right and a wrong one, the right one has the higher probability.
+    ranks = np.argsort(np.argsort(probability, kind="stable"))
+    assert ranks[right].mean() - ranks[~right].mean() > 0.3 * len(ranks)
+
+
+def test_the_more_typical_the_more_likely_right_and_equal_ones_equally():
+    own, others, _ = mixture(0.3, n=200, spread=0.5)
+    own = np.concatenate([own, own[:50]])
+    found = noise_rate(own, others).right
+    assert found[200:].tolist() == found[:50].tolist()
+    total = own.sum(axis=0)
+    typical = own @ total - (own * own).sum(axis=1)
+    assert (np.diff(found[np.argsort(typical)]) >= -1e-12).all()
+
+
+def test_images_of_the_category_itself_do_not_count_among_the_others():
+    own, others, _ = mixture(0.3)
+    straight = noise_rate(own, others)
+    mixed = noise_rate(own, np.concatenate([own[:100], others]), np.arange(len(others) + 100) >= 100)
+    assert (mixed.value, mixed.low, mixed.high) == (straight.value, straight.low, straight.high)
+    assert mixed.right.tolist() == straight.right.tolist()

@@ -7,7 +7,9 @@ those that are less typical than the median of the others.
 
 J. D. Storey, "A direct approach to false discovery rates", Journal of the Royal Statistical Society B 64, 2002: the
 share of true nulls from p-values above λ = 0.5; here the p-value of an image is the share of other categories' images
-that resemble the category at least as much.
+that resemble the category at least as much. The probability that an image's label is wrong is its local false discovery
+rate (B. Efron, R. Tibshirani et al., "Empirical Bayes analysis of a microarray experiment", Journal of the American
+Statistical Association 96, 2001).
 
 Wrong images that look like right ones are not seen: those of a category that looks alike, and those which the network
 that gave the features has learnt by heart. Right images in the lower half of the others are counted as wrong: where
@@ -22,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 from scipy.stats import binomtest
 
 _LAMBDA = 0.5
@@ -42,11 +45,15 @@ class NoiseRate:
     low, high : float
         The 95 % interval of Wilson for the images counted, at the same scale: what another draw of as many images of
         the category would give. It does not hold what the estimate cannot see.
+    right : ndarray of float64, shape (n,)
+        The estimated probability that each image's label is right, which grows with how typical it is: 1 minus the rate
+        times how much rarer the category's own images are at its place than others' are.
     """
 
     value: float
     low: float
     high: float
+    right: NDArray[np.float64]
 
 
 def noise_rate(own: NDArray[Any], others: NDArray[Any], foreign: NDArray[np.bool_] | None = None) -> NoiseRate | None:
@@ -73,6 +80,8 @@ def noise_rate(own: NDArray[Any], others: NDArray[Any], foreign: NDArray[np.bool
     total = own.sum(axis=0, dtype=np.float64)
     # An image does not resemble itself.
     typical = (own @ total - np.einsum("ij,ij->i", own, own, dtype=np.float64)) / (n - 1)
+    # Of images that are the same, rounding would tell some apart.
+    typical = np.round(typical, 9)
     resemblance = others @ total / n
     if foreign is not None:
         resemblance = resemblance[foreign]
@@ -82,4 +91,18 @@ def noise_rate(own: NDArray[Any], others: NDArray[Any], foreign: NDArray[np.bool
         return None
     below = int((typical < border).sum())
     interval = binomtest(below, n).proportion_ci(0.95, method="wilson")
-    return NoiseRate(*(min(1.0, float(value) / share) for value in (below / n, interval.low, interval.high)))
+    rate, low, high = (min(1.0, float(value) / share) for value in (below / n, interval.low, interval.high))
+    return NoiseRate(rate, low, high, 1 - np.minimum(1, rate * _density_ratio(typical, resemblance)))
+
+
+def _density_ratio(own: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """Return at each own value how dense the others are there, as a multiple of how dense the own ones are.
+
+    The ratio is taken to fall, and is then the slope of the least concave majorant of the others' distribution over the
+    own one, which is isotonic regression (U. Grenander, "On the theory of mortality measurement", 1956).
+    """
+    values, inverse, counts = np.unique(own, return_inverse=True, return_counts=True)
+    reached = np.searchsorted(np.sort(others), values, side="right") / len(others)
+    slopes = np.diff(reached, prepend=0.0) / (counts / len(own))
+    found: NDArray[np.float64] = isotonic_regression(slopes, weights=counts, increasing=False).x
+    return found[inverse]

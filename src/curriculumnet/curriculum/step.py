@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from curriculumnet.curriculum.begun import Begun
     from curriculumnet.curriculum.methods import CategoryDesign, Options
+    from curriculumnet.curriculum.noise import NoiseRate
 
 _BLOCK_ROWS = 4096
 """Rows of features read at a time while their mean is taken."""
@@ -303,7 +304,8 @@ def _make(
     origin = mean if settings["normalise"] else None
     with Begun(folder.file(f"curricula/{name}.begun"), json.dumps([settings, inputs, __version__])) as begun:
         columns, rows = _order(matrix, images, categories, finite, origin, settings["method"], options, begun, quiet)
-    rows |= _noise(matrix, images, len(categories), finite, mean, settings["seed"])
+    rates, columns["right_probability"] = _noise(matrix, images, len(categories), finite, mean, settings["seed"])
+    rows |= rates
     metadata = {
         "method": settings["method"],
         "settings": json.dumps(settings),
@@ -444,9 +446,13 @@ def _noise(
     finite: NDArray[np.bool_],
     mean: NDArray[np.float64],
     seed: int,
-) -> dict[str, list[Any]]:
-    """Estimate each category's share of wrong labels; return the columns of the categories."""
+) -> tuple[dict[str, list[Any]], pa.Array]:
+    """Estimate each category's share of wrong labels, and of each image the probability that its label is right.
+
+    Returns the columns of the categories, and that of the curriculum.
+    """
     import numpy as np
+    import pyarrow as pa
 
     from curriculumnet.curriculum.noise import noise_rate
     from curriculumnet.curriculum.rows import directions
@@ -457,20 +463,25 @@ def _noise(
     usable = np.random.default_rng(seed).permutation(finite.nonzero()[0])
     common = np.sort(usable[:_SAMPLE])
     sampled = seen_from_mean(common)
-    found = []
+    found: list[NoiseRate | None] = []
+    right = np.full(len(images.ids), np.nan, np.float32)
     for category, own in enumerate(images.by_category(n_categories, finite.nonzero()[0])):
         foreign = images.category[common] != category
         others = int(foreign.sum())
         if others < _SAMPLE // 2 and len(own) + others < len(usable):
             # A category that is most of the crawl is most of the sample, too.
             apart = np.sort(usable[images.category[usable] != category][:_SAMPLE])
-            found.append(noise_rate(seen_from_mean(own), seen_from_mean(apart)))
+            rate = noise_rate(seen_from_mean(own), seen_from_mean(apart))
         else:
-            found.append(noise_rate(seen_from_mean(own), sampled, foreign))
-    return {
+            rate = noise_rate(seen_from_mean(own), sampled, foreign)
+        if rate is not None:
+            right[own] = rate.right
+        found.append(rate)
+    rates = {
         f"noise_{column}": [None if rate is None else getattr(rate, attribute) for rate in found]
         for column, attribute in (("rate", "value"), ("low", "low"), ("high", "high"))
     }
+    return rates, pa.array(right, mask=np.isnan(right))
 
 
 def _overall(rates: Sequence[float | None], n: Sequence[int]) -> float | None:

@@ -144,6 +144,13 @@ CURRICULUM = Table(
         Column("subset", "int8", "0 … N-1", "0 clean, 1 noisy, 2 highly noisy"),
         Column("cleanliness", "float32", "0 … 1", "higher is cleaner; the metadata say what it means"),
         Column("is_centre", "bool", "", "whether it is its category's centre"),
+        Column(
+            "right_probability",
+            "float32",
+            "0 … 1",
+            "estimated probability that its label is right, as far as density shows; empty where that cannot be told",
+            nullable=True,
+        ),
         Column("density", "float32", "images", "ρ: images of its category nearer than d_c", nullable=True),
         Column("delta", "float32", "squared distance", "δ: distance to the nearest denser image", nullable=True),
         Column("distance_to_centre", "float32", "squared distance", "distance to its category's centre", nullable=True),
