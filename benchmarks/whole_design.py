@@ -89,11 +89,53 @@ def write(home: Path, categories: int) -> int:
     return n
 
 
+def picture(points: list[tuple[int, float]]) -> str:
+    """Draw seconds over images, both on logarithmic scales, with a line of time that grows with the images."""
+    width, height, left, bottom, right, top = 640, 400, 70, 50, 45, 20
+    low, high = (math.log10(10 ** math.floor(math.log10(points[0][0]))), math.ceil(math.log10(points[-1][0])))
+    least, most = 0, math.ceil(math.log10(max(seconds for _, seconds in points)))
+
+    def x(images: float) -> float:
+        return left + (math.log10(images) - low) / (high - low) * (width - left - right)
+
+    def y(seconds: float) -> float:
+        return height - bottom - (math.log10(seconds) - least) / (most - least) * (height - bottom - top)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="13">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for power in range(round(low), high + 1):
+        at = x(10**power)
+        parts.append(f'<path d="M{at:.1f} {top}V{height - bottom}" stroke="#ddd"/>')
+        parts.append(f'<text x="{at:.1f}" y="{height - bottom + 18}" text-anchor="middle">{10**power:,}</text>')
+    for power in range(least, most + 1):
+        at = y(10**power)
+        parts.append(f'<path d="M{left} {at:.1f}H{width - right}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{10**power:,} s</text>')
+    rate = points[-1][1] / points[-1][0]
+    ends = [(images, images * rate) for images in (max(10**low, 10**least / rate), min(10**high, 10**most / rate))]
+    line = " ".join(f"{x(images):.1f},{y(seconds):.1f}" for images, seconds in ends)
+    parts.append(f'<polyline points="{line}" stroke="#999" stroke-dasharray="5 4" fill="none"/>')
+    line = " ".join(f"{x(images):.1f},{y(seconds):.1f}" for images, seconds in points)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="#1f5fa8" stroke-width="2"/>')
+    for images, seconds in points:
+        parts.append(f'<circle cx="{x(images):.1f}" cy="{y(seconds):.1f}" r="4" fill="#1f5fa8"/>')
+        parts.append(f'<text x="{x(images) - 8:.1f}" y="{y(seconds) - 8:.1f}" text-anchor="end">{seconds:.1f} s</text>')
+    parts.append(
+        f'<text x="{(left + width) / 2}" y="{height - 8}" text-anchor="middle">images, 2,400 a category</text>'
+    )
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def main() -> None:
-    """Measure, and print the table."""
-    asked = [int(argument) for argument in sys.argv[1:]] or [10, 100, 1_000]
+    """Measure, and print the table; with ``--picture FILE`` draw it."""
+    words = sys.argv[1:]
+    drawn = Path(words.pop(words.index("--picture") + 1)) if "--picture" in words else None
+    asked = [int(word) for word in words if word != "--picture"] or [10, 100, 1_000]
     print("| categories | images | largest | seconds | images/s | peak, MB |", "|---|---|---|---|---|---|", sep="\n")
-    taken = []
+    taken, points = [], []
     for categories in asked:
         with tempfile.TemporaryDirectory() as home:
             n = write(Path(home, "work"), categories)
@@ -103,10 +145,13 @@ def main() -> None:
         if images != n:
             raise SystemExit(f"{images:,} of {n:,} images were ordered.")
         taken.append(seconds)
+        points.append((n, seconds))
         largest = sizes(categories).max()
         print(
             f"| {categories:,} | {n:,} | {largest:,} | {seconds:.1f} | {n / seconds:,.0f} | {memory:.0f} |", flush=True
         )
+    if drawn is not None:
+        drawn.write_text(picture(points), encoding="utf-8")
     if len(asked) > 1:
         slope, _ = np.polyfit(np.log(asked), np.log(taken), 1)
         print(f"\nTime grows with the number of categories to the power of {slope:.2f}.")
