@@ -2,12 +2,14 @@
 
 import math
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from threadpoolctl import threadpool_info
 
 from curriculumnet.curriculum import rows as rows_module
 from curriculumnet.curriculum import strips as strips_module
@@ -322,6 +324,62 @@ def test_wrong_settings_and_features_are_refused():
         density_peaks(features, cutoff_percent=101)
     with pytest.raises(ValueError, match=r"at least one row and one column, not the shape \(0, 3\)"):
         density_peaks(features[:0])
+
+
+@pytest.mark.parametrize("exact_products", [True, False])
+@pytest.mark.parametrize("far", [1e3, 1e4, 1e5])
+def test_one_far_outlier_leaves_the_others_what_they_are(far, exact_products, monkeypatch):
+    if not exact_products:
+        monkeypatch.setattr(rows_module, "_EXACT", 0)
+    features = np.random.default_rng(8).normal(size=(300, 20)) + 7
+    without = density_peaks(features[1:])
+    features[0, 0] = far
+    found = density_peaks(features)
+    assert found.cutoff == pytest.approx(without.cutoff, rel=0.02)
+    assert len(np.unique(found.distance_to_centre)) == 300
+    expected = naive_peaks(distances_in_float64(features))
+    assert np.abs(found.density - expected[0]).max() <= (0 if exact_products else 3)
+
+
+def test_every_image_twice_is_in_the_same_order():
+    features = gathered(200)
+    once, twice = density_peaks(features), density_peaks(np.concatenate([features, features]))
+    assert twice.centre == once.centre
+    order = np.argsort(once.distance_to_centre, kind="stable")
+    assert np.argsort(twice.distance_to_centre[:200], kind="stable").tolist() == order.tolist()
+    assert twice.distance_to_centre[200:].tolist() == twice.distance_to_centre[:200].tolist()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_of_few_columns_small_distances_are_exact_too(d, monkeypatch):
+    monkeypatch.setattr(rows_module, "_EXACT", 0)
+    features = np.random.default_rng(9).normal(size=(500, d))
+    expected = naive_peaks(distances_in_float64(features))
+    # A millionth of the squared lengths counts as 0.
+    assert density_peaks(features).delta == pytest.approx(expected[1], rel=1e-5, abs=2e-5)
+
+
+def test_images_that_are_all_nearly_equal_are_all_neighbours_by_the_gaussian_kernel():
+    features = np.c_[1e3 + np.arange(6) * 1e-4, np.full(6, 1e3)]
+    assert density_peaks(features, metric="cosine", kernel="gaussian").density.tolist() == [5.0] * 6
+
+
+def test_features_too_large_for_their_squares_are_refused():
+    features = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match="features are too large for squared distances: multiply them"):
+        density_peaks(features * 2.0**501)
+    with pytest.raises(ValueError, match="features are too small for squared distances: multiply them"):
+        density_peaks(features * 2.0**-560)
+    huge = density_peaks(features * 2.0**520, mean=(features * 2.0**520).mean(axis=0))
+    assert huge.density.tolist() == density_peaks(features, mean=features.mean(axis=0)).density.tolist()
+
+
+def test_fits_that_overlap_leave_products_their_threads():
+    before = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    features = gathered(3000)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(density_peaks, [features[: 3000 - 300 * k] for k in range(6)]))
+    assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"] == before
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """The step through real files."""
 
 import dataclasses
+import errno
 import json
 
 import numpy as np
 import pytest
 
+from curriculumnet.curriculum import begun as begun_module
 from curriculumnet.curriculum import turns
 from curriculumnet.curriculum.density import density_peaks
 from curriculumnet.curriculum.methods import METHODS
@@ -13,7 +15,7 @@ from curriculumnet.curriculum.noise import noise_rate
 from curriculumnet.curriculum.rows import directions
 from curriculumnet.curriculum.step import design
 from curriculumnet.curriculum.subsets import rank_cleanliness, split
-from curriculumnet.errors import FeaturesError, InputError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, WorkFolder
 
@@ -156,7 +158,7 @@ def test_images_without_finite_features_go_last_and_touch_nothing_else(work, cap
     assert made.without_features == 2
     names = [tables.read(work.file(IMAGES))["file_name"][int(image)].as_py() for image in bad]
     assert list(made.without_features_names) == names
-    assert f"2 images have no finite features and go to the last subset ({names[0]}, {names[1]})" in (
+    assert f"2 images have no finite features, which puts them into the last subset ({names[0]}, {names[1]})" in (
         capsys.readouterr().err
     )
     assert sum(made.subset_sizes) == sum(row["n"] for row in made.categories().to_pylist()) == len(ids)
@@ -365,6 +367,90 @@ def test_what_was_cut_off_is_done_again(work, monkeypatch, cut):
     begun = work.file("curricula/stopped.begun")
     begun.write_bytes(begun.read_bytes()[:cut])
     assert design(work.path, name="stopped").table().equals(straight.table())
+
+
+@pytest.mark.parametrize("place", range(0, 6000, 400))
+def test_what_was_damaged_is_done_again(work, monkeypatch, place):
+    straight = design(work.path, name="straight")
+    stop_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        design(work.path, name="stopped")
+    monkeypatch.undo()
+    begun = work.file("curricula/stopped.begun")
+    data = begun.read_bytes()
+    # As after a power cut, when the end of a file may be zeros.
+    begun.write_bytes(data[:place] + bytes(max(0, len(data) - place)))
+    assert design(work.path, name="stopped").table().equals(straight.table())
+
+
+class Interrupted:
+    """A file of which the n-th write is interrupted in its middle."""
+
+    def __init__(self, file, n):
+        self._file, self._left = file, n
+
+    def write(self, data):
+        self._left -= 1
+        if self._left == 0:
+            self._file.write(data[: len(data) // 2])
+            raise KeyboardInterrupt
+        return self._file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_an_interruption_while_writing_loses_nothing_that_was_written(work, monkeypatch, n):
+    straight = design(work.path, name="straight")
+    monkeypatch.setattr(begun_module, "_SECONDS", -1)
+    enter = begun_module.Begun.__enter__
+
+    def interrupted(self):
+        enter(self)
+        self._file = Interrupted(self._file, n)
+        return self
+
+    monkeypatch.setattr(begun_module.Begun, "__enter__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        design(work.path, name="stopped")
+    monkeypatch.undo()
+    again = design(work.path, name="stopped")
+    assert again.table().equals(straight.table())
+    assert again.categories().equals(straight.categories())
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_found_is_kept(work, monkeypatch):
+    monkeypatch.setattr(begun_module, "_SECONDS", -1)
+    packed = begun_module._packed
+
+    def full(designs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(begun_module, "_packed", full)
+    with pytest.raises(MachineError, match=r"The disk is full: .*stopped\.begun could not be written"):
+        design(work.path, name="stopped")
+    monkeypatch.setattr(begun_module, "_packed", packed)
+    assert design(work.path, name="stopped").table().equals(design(work.path, name="straight").table())
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_features_whose_distances_cannot_be_written_are_refused(work, scale):
+    write_features(work, "odd", (features_of(work) * scale).astype(np.float32))
+    with pytest.raises(FeaturesError, match=r"too (large|small) for their squared distances to be written"):
+        design(work.path, features="odd", normalise=False)
+    assert design(work.path, features="odd").images == design(work.path, features="net").images
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_seed_will_do(work, method):
+    assert design(work.path, method=method, seed=2**70).images
 
 
 def test_what_was_begun_with_other_settings_or_features_is_begun_anew(work, monkeypatch, capsys):

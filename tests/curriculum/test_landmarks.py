@@ -109,3 +109,30 @@ def test_odd_categories(kernel):
 def test_a_number_of_landmarks_out_of_range_is_refused(landmarks):
     with pytest.raises(ValueError, match=r"landmarks must lie in 2 … 49"):
         landmark_peaks(np.zeros((50, 2)), landmarks=landmarks)
+
+
+@pytest.mark.parametrize("kernel", ["cutoff", "gaussian"])
+@pytest.mark.parametrize("settings", [{"metric": "cosine"}, {"mean": np.zeros(16)}])
+def test_zero_vectors_are_near_each_other(kernel, settings):
+    features = np.random.default_rng(0).normal(size=(1000, 16)).astype(np.float32)
+    features[:500] = 0
+    exact = density_peaks(features, kernel=kernel, **settings)
+    found = landmark_peaks(features, landmarks=500, kernel=kernel, **settings)
+    assert found.density == pytest.approx(exact.density, abs=120)
+    assert found.density[:500] == pytest.approx(exact.density[:500], abs=5)
+    assert found.centre == exact.centre == 0
+    assert ((found.density >= 0) & (found.density <= 999)).all()
+
+
+def test_rare_images_that_no_landmark_shows_are_not_taken_for_the_others():
+    features = np.zeros((3000, 2))
+    features[:5] = [[0, 3], [0, 4], [1, 0], [2, 0], [5, 5]]
+    found = landmark_peaks(features, landmarks=20, seed=1)
+    assert found.cutoff == 1.0
+    assert found.distance_to_centre[:5].tolist() == [9, 16, 1, 4, 50]
+
+
+@pytest.mark.parametrize("wrong", [{"metric": "l1"}, {"kernel": "box"}, {"cutoff_percent": 400}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"must (be one of|lie in)"):
+        landmark_peaks(np.eye(9), landmarks=3, **wrong)

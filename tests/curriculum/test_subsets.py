@@ -154,6 +154,12 @@ def test_as_many_subsets_are_chosen_as_there_are_groups(n):
     assert choose_n_subsets([1e6 * values - 3 for values in categories]) == n
 
 
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1000])
+def test_the_number_of_subsets_is_the_same_at_any_scale(scale):
+    values = np.random.default_rng(0).integers(0, 4, 200) + np.random.default_rng(1).normal(0, 0.05, 200)
+    assert choose_n_subsets([values * scale]) == choose_n_subsets([values]) == 4
+
+
 def test_categories_of_few_values_have_no_say_in_their_number():
     assert choose_n_subsets([]) == 2
     assert choose_n_subsets([np.zeros(9), np.arange(5.0)]) == 2

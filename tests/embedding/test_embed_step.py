@@ -327,6 +327,7 @@ def test_beside_the_matrix_lies_what_is_to_be_known_about_it(work, given):
     assert run["preprocessing"] == {"image_size": 32} | {name: config[name] for name in kept}
     assert (run["from"], run["kind"], run["network"], run["images"]) == ("model-a", "run", "test_resnet", 39)
     assert len(run["digest"]) == 32
+    assert run["files_digest"] == file.pop("files_digest")
     assert file == {
         "from": str(given[1]),
         "kind": "file",
@@ -530,3 +531,16 @@ def test_without_a_usable_image_it_says_where_to_look(work, given):
     for what in ("model-a", given[1]):
         with pytest.raises(InputError, match=r"has no usable image: images\.parquet says in its column `reason`"):
             cn.embed(work, from_=what, **PLAIN)
+
+
+def test_a_file_that_was_made_for_files_of_other_numbers_is_refused(work, given):
+    cn.embed(work, from_=given[1], name="mine", **PLAIN)
+    folder = WorkFolder.open(work)
+    images = tables.read(folder.file(IMAGES), memory_map=False)
+    names = images["file_name"].to_pylist()
+    turned = images.set_column(images.column_names.index("file_name"), "file_name", [[names[-1], *names[:-1]]])
+    folder.write_table(IMAGES, turned)
+    with pytest.raises(FeaturesError, match="is the same file as before, but the crawl has changed"):
+        cn.embed(work, from_=given[1], name="mine", **PLAIN)
+    np.save(given[1], np.load(given[1])[::-1])
+    assert cn.embed(work, from_=given[1], name="mine", **PLAIN).images == 39

@@ -124,6 +124,16 @@ def test_groups_over_many_categories_come_near_the_share(seed: int) -> None:
     assert shares.max() < 0.18
 
 
+def test_each_category_has_one_held_out_if_any_group_allows_it() -> None:
+    # Of the small category each picture shares its sender with many of the large one.
+    rows = [(place, 0, place // 9) for place in range(900)]
+    rows += [(1000 + place, 1, place) for place in range(20)]
+    held = split(rows, 0.1, 0)
+    assert held[900:].any()
+    assert not held[900:].all()
+    assert 0.08 <= held.mean() <= 0.13
+
+
 def test_one_group_over_all_leaves_nothing_to_hold_out() -> None:
     assert not split([(place, place % 2, 7) for place in range(100)], 0.1, 0).any()
 

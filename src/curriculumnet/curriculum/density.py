@@ -82,8 +82,8 @@ def density_peaks(
     Parameters
     ----------
     features : ndarray, shape (n, d)
-        One finite row per image; n and d at least 1. Time grows with n²·d. Memory is 2·n² bytes for the distances, and
-        256 MB in place of that from 23,171 different rows on; and the rows twice.
+        One finite row per image; n and d at least 1. Time grows with n²·d. Memory is 2·n² bytes for the distances, in
+        place of that 32 MB a thread from 23,171 different rows on; and the rows twice.
     mean : ndarray, shape (d,), optional
         Subtracted from the rows, which are then made unit length. None leaves them as they are.
     cutoff_percent : float
@@ -103,21 +103,14 @@ def density_peaks(
     ValueError
         Features are not a matrix of at least one row and column, or not finite; a setting is out of its range.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
-    if not 0 <= cutoff_percent <= 100:
-        raise ValueError(f"cutoff_percent must lie in 0 … 100, not {cutoff_percent}")
-    from threadpoolctl import threadpool_limits
-
+    check_settings(metric, kernel, cutoff_percent)
+    from curriculumnet.curriculum.blas import one_thread_per_product
     from curriculumnet.curriculum.rows import compared
     from curriculumnet.curriculum.strips import Strips
 
     rows = compared(features, mean, metric)
     strips = Strips(rows)
-    # The threads of a product would wait for the next one by turning in circles, in the way of ours.
-    with threadpool_limits(1, user_api="blas") if strips.threads > 1 else nullcontext():
+    with one_thread_per_product() if strips.threads > 1 else nullcontext():
         cutoff = _cutoff(strips, rows.copies, cutoff_percent)
         density = _density(strips, rows.copies, cutoff, kernel)
         centre = rows.most_central(np.flatnonzero(density == density.max()))
@@ -130,6 +123,21 @@ def density_peaks(
         centre=int(rows.first[centre]),
         cutoff=float(cutoff) * rows.unit,
     )
+
+
+def check_settings(metric: str, kernel: str, cutoff_percent: float) -> None:
+    """Check that settings are in their range.
+
+    Raises
+    ------
+    ValueError
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
+    if not 0 <= cutoff_percent <= 100:
+        raise ValueError(f"cutoff_percent must lie in 0 … 100, not {cutoff_percent}")
 
 
 def _cutoff(strips: Strips, copies: NDArray[np.int64], percent: float) -> np.float32:
@@ -150,7 +158,7 @@ def _density(strips: Strips, copies: NDArray[np.int64], cutoff: np.float32, kern
     """Return how many other images are near, counted by the kernel."""
     if cutoff == 0:
         # All images are equal.
-        return np.asarray((copies - 1.0) if kernel == "gaussian" else np.zeros(len(copies)))
+        return np.full(len(copies), copies.sum() - 1.0 if kernel == "gaussian" else 0.0)
     near = strips.near(cutoff) if kernel == "cutoff" else strips.weigh(cutoff)
     # As float32, sums that rounding tells apart are equal.
     return np.asarray((near + (copies - 1)).astype(np.float32).astype(np.float64))

@@ -51,9 +51,10 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     cleanliness_ : ndarray of float64, shape (n_samples,)
         Rank within the category in [0, 1], higher is cleaner.
     density_ : ndarray of float64, shape (n_samples,)
-        ρ: how many samples of the category are nearer than the cut-off.
+        ρ: how many samples of the category are nearer than the cut-off; in categories above `exact_up_to` an estimate.
     delta_ : ndarray of float64, shape (n_samples,)
-        δ: distance to the nearest denser sample of the category; to the farthest where none is denser.
+        δ: distance to the nearest denser sample of the category; to the farthest where none is denser. In categories
+        above `exact_up_to` to the nearest denser landmark, or to the centre.
     distance_to_centre_ : ndarray of float64, shape (n_samples,)
         Distance to the category's centre.
     classes_ : ndarray, shape (n_categories,)
@@ -62,6 +63,8 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Row of each category's centre, in the order of `classes_`.
     cutoffs_ : ndarray of float64, shape (n_categories,)
         d_c of each category, in the order of `classes_`.
+    density_errors_ : ndarray of float64, shape (n_categories,)
+        Largest standard error of density / n of each category, in the order of `classes_`; 0 where densities are exact.
     n_subsets_ : int
         How many subsets each category was cut into, where it has as many different values.
     n_features_in_ : int
@@ -117,6 +120,8 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             X holds NaN or infinity, its length is not that of y, or a parameter is out of its range.
         """
+        if isinstance(self.n_subsets, (str, bool)) and self.n_subsets != "auto":
+            raise ValueError(f"n_subsets must be a whole number in 1 … 127 or 'auto', not {self.n_subsets!r}")
         try:
             options = Options(
                 by=self.by,
@@ -156,6 +161,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.distance_to_centre_ = np.zeros(len(X))
         self.centre_indices_ = np.zeros(len(self.classes_), np.int64)
         self.cutoffs_ = np.zeros(len(self.classes_))
+        self.density_errors_ = np.zeros(len(self.classes_))
         orderings = []
         for place in range(len(self.classes_)):
             rows = np.flatnonzero(category == place)
@@ -165,6 +171,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             self.cleanliness_[rows] = rank_cleanliness(found.doubt)
             self.centre_indices_[place] = rows[found.centre]
             self.cutoffs_[place] = found.cutoff
+            self.density_errors_[place] = found.density_error or 0.0
             orderings.append((rows, found))
         auto = self.n_subsets == "auto"
         self.n_subsets_ = choose_n_subsets(counted(found) for _, found in orderings) if auto else options.n_subsets

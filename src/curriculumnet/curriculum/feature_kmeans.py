@@ -53,7 +53,7 @@ def feature_kmeans(
     from curriculumnet.curriculum.rows import compared
 
     rows = compared(features, mean, metric)
-    clusters = KMeans(min(n_clusters, len(rows)), n_init=10, random_state=seed)
+    clusters = KMeans(min(n_clusters, len(rows)), n_init=10, random_state=seed % 2**32)
     label = clusters.fit_predict(rows.values, sample_weight=rows.copies)
     # An empty cluster, which k-means leaves where rows hardly differ, is no group.
     _, label = np.unique(label, return_inverse=True)

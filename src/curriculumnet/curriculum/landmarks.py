@@ -15,11 +15,11 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from curriculumnet.curriculum.density import DensityPeaks
+from curriculumnet.curriculum.blas import one_thread_per_product
+from curriculumnet.curriculum.density import DensityPeaks, check_settings
 from curriculumnet.curriculum.jit import compiled
-from curriculumnet.curriculum.rows import Rows, compared
+from curriculumnet.curriculum.rows import SAME, Rows, compared
 from curriculumnet.curriculum.strips import Strips, to_distances
 
 CANDIDATES = 100
@@ -67,6 +67,7 @@ def landmark_peaks(
     ValueError
         Features are not a matrix of at least one row and column, or not finite; `landmarks` is out of its range.
     """
+    check_settings(metric, kernel, cutoff_percent)
     if not 2 <= landmarks < len(features):
         raise ValueError(f"landmarks must lie in 2 … {len(features) - 1:,}, not {landmarks:,}")
     rows = compared(features, mean, metric)
@@ -74,11 +75,10 @@ def landmark_peaks(
     places, sampled = _sample(copies, landmarks, seed)
     own = np.zeros(len(rows), np.int64)
     own[places] = sampled
-    # The threads of a product would wait for the next one by turning in circles, in the way of ours.
-    with threadpool_limits(1, user_api="blas"):
-        cutoff = _cutoff(rows, places, sampled, cutoff_percent)
+    with one_thread_per_product():
+        cutoff = _cutoff(rows, places, sampled, cutoff_percent) or _least_positive(rows, places)
         if cutoff == 0:
-            # All landmarks are equal.
+            # All images are equal.
             share = np.full(len(rows), 1.0 if kernel == "gaussian" else 0.0)
         else:
             near = _near(rows, np.arange(len(rows)), places, sampled, cutoff, kernel)
@@ -128,6 +128,18 @@ def _cutoff(rows: Rows, places: NDArray[np.intp], sampled: NDArray[np.int64], pe
     return strips.least_positive(counts)
 
 
+def _least_positive(rows: Rows, places: NDArray[np.intp]) -> np.float32:
+    """Return the least distance above 0 from the landmarks; 0 where there is none."""
+    least: list[np.float32] = []
+
+    def seek(distances: NDArray[np.float32], _these: slice, _those: slice) -> None:
+        least.append(distances.min(where=distances > 0, initial=np.inf))
+
+    _between(rows, np.arange(len(rows)), places, seek)
+    found = min(least)
+    return np.float32(found if np.isfinite(found) else 0)
+
+
 def _near(
     rows: Rows,
     which: NDArray[np.intp],
@@ -175,7 +187,10 @@ def _between(
     others: NDArray[np.intp],
     work: Callable[[NDArray[np.float32], slice, slice], object],
 ) -> None:
-    """Do some work on the distances between some rows and others, a block at a time; each thread on rows of its own."""
+    """Do some work on the distances between some rows and others, a block at a time; each thread on rows of its own.
+
+    `others` are in ascending order.
+    """
     width = min(len(others), _BLOCK_ELEMENTS // 256)
     height = max(1, _BLOCK_ELEMENTS // width)
     threads = numba.get_num_threads()
@@ -184,10 +199,15 @@ def _between(
     columns = [slice(start, start + width) for start in range(0, len(others), width)]
 
     def do(these: slice) -> None:
-        mine = values[which[these]]
+        rows_here = which[these]
         for those in columns:
-            distances = mine @ values[others[those]].T
-            to_distances(distances, squares[which[these]], squares[others[those]])
+            rows_there = others[those]
+            distances = values[rows_here] @ values[rows_there].T
+            to_distances(distances, squares[rows_here], squares[rows_there], SAME)
+            # A zero vector's product with itself would not tell that it is at distance 0.
+            place = np.minimum(rows_there.searchsorted(rows_here), len(rows_there) - 1)
+            itself = np.flatnonzero(rows_there[place] == rows_here)
+            distances[itself, place[itself]] = 0
             work(distances.astype(np.float32, copy=False), these, those)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -63,7 +63,7 @@ def noise_rate(own: NDArray[Any], others: NDArray[Any], foreign: NDArray[np.bool
     ----------
     own : ndarray of float, shape (n, d)
         The features of the category's images, seen from the mean of all categories and of unit length
-        (`density.directions`).
+        (`rows.directions`).
     others : ndarray of float, shape (m, d)
         The same of a sample of the images of all other categories.
     foreign : ndarray of bool, shape (m,), optional
@@ -79,9 +79,9 @@ def noise_rate(own: NDArray[Any], others: NDArray[Any], foreign: NDArray[np.bool
         return None
     total = own.sum(axis=0, dtype=np.float64)
     # An image does not resemble itself.
-    typical = (own @ total - np.einsum("ij,ij->i", own, own, dtype=np.float64)) / (n - 1)
-    # Of images that are the same, rounding would tell some apart.
-    typical = np.round(typical, 9)
+    # By einsum, which copies nothing into float64 and has the same digits for the same row.
+    typical = np.einsum("ij,j->i", own, total, dtype=np.float64) - np.einsum("ij,ij->i", own, own, dtype=np.float64)
+    typical /= n - 1
     resemblance = others @ total / n
     if foreign is not None:
         resemblance = resemblance[foreign]

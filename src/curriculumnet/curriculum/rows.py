@@ -16,7 +16,13 @@ AT_MEAN = 1e-6
 """A row no farther from the mean than this share of its length is at the mean: the rest is float32 rounding."""
 
 _EXACT = 2**28
-"""Multiplications up to which rows are float64."""
+"""Multiplications up to which rows are float64: they take milliseconds."""
+
+_FEW = 16
+"""Columns up to which rows are float64, since their products take no longer than what is counted in them."""
+
+_MOST = 500
+"""Powers of two up to which the square of a number is one."""
 
 _SMALL, _LARGE = 1e-200, 1e200
 """Sums of squares between these have lost nothing."""
@@ -109,8 +115,8 @@ def compared(features: NDArray[Any], mean: NDArray[Any] | None, metric: str) -> 
     """
     given = _checked(features)
     n, d = given.shape
-    # Up to so many multiplications in float64: it takes milliseconds, and distances that are equal are so as float32.
-    dtype = np.float64 if n * n * d <= _EXACT else np.float32
+    # In float64 distances that are equal are so as float32; of few columns float32 would lose the small ones.
+    dtype = np.float64 if n * n * d <= _EXACT or d <= _FEW else np.float32
     angular = mean is not None or metric == "cosine"
     if angular:
         values, unit = directions(given, mean, dtype), 0.5 if metric == "cosine" else 1.0
@@ -173,33 +179,43 @@ def directions(rows: NDArray[Any], mean: NDArray[Any] | None, dtype: Any = np.fl
     """
     origin = np.zeros(rows.shape[1]) if mean is None else np.ascontiguousarray(mean, np.float64)
     found = np.empty(rows.shape, dtype)
-    _to_directions(_floats(rows), origin, 0.0 if mean is None else AT_MEAN * float(np.linalg.norm(origin)), found)
+    exponent = int(np.frexp(np.abs(origin).max())[1])
+    length = float(np.ldexp(np.linalg.norm(np.ldexp(origin, -exponent)), exponent))
+    _to_directions(_floats(rows), origin, AT_MEAN * length, found)
     return found
 
 
 def _centred(rows: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], float]:
     """Return rows seen from about their middle, divided by a power of two, and what that does to squared distances.
 
-    Far from the origin the digits of float32 would go into what all rows have in common. The middle is rounded to the
-    columns' spread, so that small whole numbers stay such: their equal distances are then equal.
+    Far from the origin the digits of float32 would go into what all rows have in common. The mean is rounded to the
+    columns' mean deviation, so that small whole numbers stay such: their equal distances are then equal.
 
     Parameters
     ----------
     rows : ndarray of float32 or float64, shape (n, d)
     dtype : type
         Of the result.
+
+    Raises
+    ------
+    ValueError
+        Squared distances of such features are no numbers.
     """
-    low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
-    spread = high - low
-    _, exponent = np.frexp(spread)
-    middle = low + spread / 2
-    grid = np.ldexp(1.0, exponent - 1)
-    origin = np.where(spread > 0, np.rint(middle / grid) * grid, low)
-    _, largest = math.frexp(max(float(np.abs(high - origin).max()), float(np.abs(low - origin).max())))
+    mean, deviation = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    _add_up(rows, mean)
+    mean /= len(rows)
+    _add_up_deviations(rows, mean, deviation)
+    deviation /= len(rows)
+    grid = np.ldexp(1.0, np.frexp(deviation)[1] - 1)
+    origin = np.where(deviation > 0, np.rint(mean / grid) * grid, rows[0])
+    largest = math.frexp(_largest_deviation(rows, origin))[1]
+    if abs(largest) > _MOST:
+        raise ValueError(f"features are too {'large' if largest > 0 else 'small'} for squared distances: multiply them")
     found = np.empty(rows.shape, dtype)
     # In two steps, of which none leaves the range of float64.
     _to_shifted(rows, origin, math.ldexp(1.0, -(largest // 2)), math.ldexp(1.0, -(largest - largest // 2)), found)
-    return found, float(np.ldexp(1.0, 2 * largest))
+    return found, math.ldexp(1.0, 2 * largest)
 
 
 @compiled(sums_in_any_order=True)
@@ -227,6 +243,29 @@ def _to_directions(rows, origin, at_origin, found):  # type: ignore[no-untyped-d
         factor = scale / length
         for column in range(given.size):
             into[column] = (np.float64(given[column]) - origin[column]) * factor + 0.0
+
+
+@compiled()
+def _add_up(rows, sums):  # type: ignore[no-untyped-def]
+    for row in range(len(rows)):
+        for column in range(sums.size):
+            sums[column] += rows[row, column]
+
+
+@compiled()
+def _add_up_deviations(rows, means, sums):  # type: ignore[no-untyped-def]
+    for row in range(len(rows)):
+        for column in range(sums.size):
+            sums[column] += abs(rows[row, column] - means[column])
+
+
+@compiled()
+def _largest_deviation(rows, origin):  # type: ignore[no-untyped-def]
+    largest = 0.0
+    for row in range(len(rows)):
+        for column in range(origin.size):
+            largest = max(largest, abs(rows[row, column] - origin[column]))
+    return largest
 
 
 @compiled()

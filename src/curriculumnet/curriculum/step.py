@@ -14,7 +14,7 @@ from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,8 +116,8 @@ class Design:
     def _set_aside(self) -> list[str]:
         lines = []
         if self.without_features:
-            names = ", ".join(self.without_features_names[:5])
-            lines.append(f"{self.without_features:,} images without finite features are in the last subset: {names}, …")
+            named = list(self.without_features_names[:5]) + ["…"] * (self.without_features > 5)
+            lines.append(f"Without finite features, and so in the last subset: {', '.join(named)}.")
         if self.empty_categories:
             lines.append(f"Categories without usable training images: {', '.join(self.empty_categories[:10])}.")
         return lines
@@ -301,8 +301,13 @@ def _make(
     path = folder.file(f"features/{settings['features']}.npy")
     matrix = open_matrix(path, pq.read_metadata(folder.file(IMAGES)).num_rows, mend="embed again")
     finite, mean = _finite_and_mean(matrix, images.ids)
+    if not finite.any():
+        raise FeaturesError(
+            f"None of the {len(finite):,} training images has finite features in {path}: embed again, or others."
+        )
     origin = mean if settings["normalise"] else None
-    with Begun(folder.file(f"curricula/{name}.begun"), json.dumps([settings, inputs, __version__])) as begun:
+    path = folder.file(f"curricula/{name}.begun")
+    with writing(path), Begun(path, json.dumps([settings, inputs, __version__])) as begun:
         columns, rows = _order(matrix, images, categories, finite, origin, settings["method"], options, begun, quiet)
     rates, columns["right_probability"] = _noise(matrix, images, len(categories), finite, mean, settings["seed"])
     rows |= rates
@@ -316,13 +321,15 @@ def _make(
     folder.write_table(_file(tables.CURRICULUM, name), tables.build(tables.CURRICULUM, columns, metadata))
     folder.write_table(_file(tables.CATEGORIES, name), tables.build(tables.CATEGORIES, rows))
     begun.remove()
+    if rows["cutoff"].count(0.0) == len(categories) - rows["cutoff"].count(None) > 0:
+        warn(f"In each category all images have the same features in {settings['features']}: all count as clean.")
     missing = images.file_names.take((~finite).nonzero()[0]).to_pylist()
     empty = [category for category, n in zip(rows["category"], rows["n"], strict=True) if n == 0]
     if missing:
         more = ", …" if len(missing) > 3 else ""
         warn(
-            f"{len(missing):,} images have no finite features and go to the last subset "
-            f"({', '.join(missing[:3])}{more})."
+            f"{len(missing):,} {'image has' if len(missing) == 1 else 'images have'} no finite features, which puts "
+            f"them into the last subset ({', '.join(missing[:3])}{more})."
         )
     if empty:
         more = ", …" if len(empty) > 10 else ""
@@ -423,7 +430,7 @@ def _order(
     for category, found in begun.known.items():
         put(category, found)
     before = sum(len(places[category]) for category in begun.known)
-    if before:
+    if before and before < sum(map(len, places)):
         say(f"{before:,} images had been ordered before; the others follow.", quiet=quiet)
     left = [category for category in range(count) if len(places[category]) and category not in begun.known]
     with (
@@ -499,13 +506,27 @@ def _order_category(
     ------
     MachineError
         Its distances do not fit in memory.
+    FeaturesError
+        Its distances are no numbers of the table.
     """
+    import numpy as np
+
     from curriculumnet.curriculum.methods import design_category
 
     try:
-        return design_category(features, mean, method, options)
+        found = design_category(features, mean, method, options)
     except MemoryError as error:
         raise MachineError(
             f"The distances among the {len(features):,} images of category {category!r} do not fit in memory: "
             "free some, or take a machine with more."
         ) from error
+    except ValueError as error:
+        raise FeaturesError(f"Category {category!r} cannot be ordered, since its {error}.") from error
+    limits = np.finfo(np.float32)
+    for values in found.ordering.columns.values():
+        if values.max() > limits.max or 0 < values.max() < limits.tiny:
+            raise FeaturesError(
+                f"The features of category {category!r} are too {'large' if values.max() > 1 else 'small'} for their "
+                "squared distances to be written as float32: divide them, or leave out --no-normalise."
+            )
+    return found

@@ -64,9 +64,12 @@ class Strips:
         most = _HEIGHT if self._kept is not None else max(1, _STRIP_ELEMENTS // n)
         self._height = max(1, min(most, n // (4 * self.threads)))
         self._shares: list[list[int]] = [[] for _ in range(self.threads)]
+        lengths = [0] * self.threads
         for first in range(0, n, self._height):
             # Strips become shorter: the next one is for the thread that has had the least.
-            min(self._shares, key=lambda share: sum(n - start for start in share)).append(first)
+            thread = lengths.index(min(lengths))
+            self._shares[thread].append(first)
+            lengths[thread] += n - first
 
     def _strip(self, first: int) -> NDArray[np.float32]:
         """Return the distances of some rows to all from the first of them on; those behind the diagonal count."""
@@ -74,7 +77,7 @@ class Strips:
             return self._kept[first]
         some = slice(first, first + self._height)
         products = self.values[some] @ self.values[first:].T
-        to_distances(products, self.squares[some], self.squares[first:])
+        to_distances(products, self.squares[some], self.squares[first:], SAME)
         strip = products.astype(np.float32, copy=False)
         if self._kept is not None:
             self._kept[first] = strip
@@ -83,7 +86,7 @@ class Strips:
     def between(self, some: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the distances of some rows to all rows, shape (some, n)."""
         distances = self.values[some] @ self.values.T
-        to_distances(distances, self.squares[some], self.squares)
+        to_distances(distances, self.squares[some], self.squares, SAME)
         distances[np.arange(len(some)), some] = 0
         return distances.astype(np.float32, copy=False)
 
@@ -173,9 +176,9 @@ def _float(upper: int, lower: int) -> np.float32:
 
 
 @compiled()
-def to_distances(products, squares, other_squares):  # type: ignore[no-untyped-def]
-    """Turn products into squared distances, in place."""
-    same, two, zero = squares.dtype.type(SAME), squares.dtype.type(2), squares.dtype.type(0)
+def to_distances(products, squares, other_squares, same_share):  # type: ignore[no-untyped-def]
+    """Turn products into squared distances, in place; those of at most a share of both squared lengths into 0."""
+    same, two, zero = squares.dtype.type(same_share), squares.dtype.type(2), squares.dtype.type(0)
     for row in range(len(products)):
         mine, found = squares[row], products[row]
         for column in range(found.size):

@@ -102,7 +102,9 @@ def choose_n_subsets(categories: Iterable[NDArray[np.floating]]) -> int:
     int
     """
     totals = np.zeros(len(CHOICES))
-    for values in map(_checked, categories):
+    for given in map(_checked, categories):
+        # By a power of two, so that squares stay in range.
+        values = np.ldexp(given, -np.frexp(np.abs(given).max(initial=0.0))[1])
         if len(np.unique(values)) > max(CHOICES):
             whole = _scatter_within(values, np.zeros(len(values), np.int8))
             within = [_scatter_within(values, split(values, n)) for n in CHOICES]

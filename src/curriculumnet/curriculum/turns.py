@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numba
-from threadpoolctl import threadpool_limits
+
+from curriculumnet.curriculum.blas import one_thread_per_product
 
 Result = TypeVar("Result")
 
@@ -46,7 +47,7 @@ def in_turn(
     small: list[int] = []
     for size, category in by_size:
         (alone if size >= _ALONE or threads == 1 else together if size > _TOO_SMALL else small).append(category)
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread_per_product():
         for category in alone:
             yield category, order(category)
         yield from _at_once(order, together, threads)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet import console
-from curriculumnet.errors import InputError, UnknownNameError, UsageError
+from curriculumnet.errors import FeaturesError, InputError, UnknownNameError, UsageError
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, Record, Stopwatch, WorkFolder, checked_name, file_digest
 
@@ -249,10 +251,12 @@ def _make(
 
     images = tables.read(folder.file(IMAGES), ["image_id", "source", "file_name", "state"])
     used = _used(images, folder)
-    about: dict[str, Any] = {"from": what, "kind": origin.kind}
+    about: dict[str, Any] = {"from": what, "kind": origin.kind, "files_digest": _files_digest(images)}
     if origin.kind == "file":
         mend = "save it with numpy.save, a row for each of images.parquet"
-        blocks = given_rows(open_matrix(Path(what), images.num_rows, mend=mend))
+        matrix = open_matrix(Path(what), images.num_rows, mend=mend)
+        _check_numbering(folder, name, what, origin.inputs["file"], about["files_digest"])
+        blocks = given_rows(matrix)
         about |= {"network": None, "layer": None, "preprocessing": None, "digest": origin.inputs["file"]}
     else:
         from curriculumnet.networks.device import resolve_device
@@ -279,6 +283,33 @@ def _make(
     about |= {"images": len(used), "dimensions": count.dimensions, "not_finite": count.not_finite}
     folder.write_json(_about(name), about)
     return about
+
+
+def _files_digest(images: pa.Table) -> str:
+    """Return a digest of which file each row is."""
+    digest = hashlib.blake2b(digest_size=16)
+    for batch in images.select(["source", "file_name"]).to_batches():
+        for column in batch.columns:
+            for value in column.to_pylist():
+                digest.update(value.encode("utf-8", "surrogateescape") + b"\0")
+            digest.update(b"\1")
+    return digest.hexdigest()
+
+
+def _check_numbering(folder: WorkFolder, name: str, what: str, digest: str, files_digest: str) -> None:
+    """Refuse a file of features that was taken before for rows that were other files.
+
+    Raises
+    ------
+    FeaturesError
+    """
+    path = folder.file(_about(name))
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if before.get("digest") == digest and before.get("files_digest", files_digest) != files_digest:
+        raise FeaturesError(
+            f"{what} is the same file as before, but the crawl has changed and {IMAGES} numbers its files anew: make "
+            "it again, row i for the file whose image_id is i."
+        )
 
 
 def _used(images: pa.Table, folder: WorkFolder) -> NDArray[np.int64]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _STEP = "ingest"
 _MODIFIED = tables.MODIFIED.file
 
+_REASONS = 12
+"""Reasons that the terminal shows; how many files have others is one line."""
+
 _PART = 16_384
 """Rows of the table of images that are made at a time."""
 
@@ -113,8 +116,9 @@ class Ingestion:
             ),
         ]
         if self.reasons:
-            top = list(self.reasons.items())[:8]
-            lines.append(Grid("Why not used", ("reason", "files"), tuple((why, f"{n:,}") for why, n in top)))
+            top = list(self.reasons.items())
+            shown = [*top[:_REASONS], *([("others", sum(n for _, n in top[_REASONS:]))] if top[_REASONS:] else [])]
+            lines.append(Grid("Why not used", ("reason", "files"), tuple((why, f"{n:,}") for why, n in shown)))
         lines.append(
             f"Used: {splits}, in {len(sizes):,} categories of {sizes[0]:,} to {sizes[-1]:,} training images "
             f"(median {median(sizes):,.0f})."
@@ -513,7 +517,8 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
     import numpy as np
 
     from curriculumnet.ingestion.findings import STATES
-    from curriculumnet.ingestion.splits import hold_out
+    from curriculumnet.ingestion.rows import few
+    from curriculumnet.ingestion.splits import LEAST, hold_out
     from curriculumnet.ingestion.states import KEYS
 
     train, val = tables.SPLITS.index("train"), tables.SPLITS.index("val")
@@ -523,9 +528,10 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
         return splits
     used = np.flatnonzero(states.used & (rows.source == KEYS.index("crawl")))
     groups = _codes(rows.column("groups"))
+    codes, category = np.unique(rows.column("labels").indices.to_numpy()[used], return_inverse=True)
     held = hold_out(
         found.pixel_digest[used],
-        np.unique(rows.column("labels").indices.to_numpy()[used], return_inverse=True)[1],
+        category,
         share=val_share,
         seed=seed,
         groups=[states.near_group[used]] + ([] if groups is None else [groups[used]]),
@@ -535,6 +541,15 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
     splits[copies] = splits[states.copy_of[copies]]
     if val_share > 0 and not held.any():
         warn("No pictures could be held out for validation: the categories or groups do not allow it.")
+    elif val_share > 0:
+        counts = np.bincount(category)
+        without = np.flatnonzero((counts >= LEAST) & (np.bincount(category, held, minlength=len(counts)) == 0))
+        if len(without):
+            texts = rows.column("labels").dictionary.to_pylist()
+            warn(
+                f"No picture could be held out of {few([texts[codes[each]] for each in without])}: their groups do not "
+                "allow it."
+            )
     return splits
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curriculumnet.errors import WorkFolderError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -334,9 +336,15 @@ def check_rows(table: Table, rows: list[dict[str, Any]]) -> None:
 
 def read(path: str | os.PathLike[str], columns: list[str] | None = None, *, memory_map: bool = True) -> pa.Table:
     """Read a Parquet table, memory-mapped unless it will be replaced while it is in use: Windows would not do that."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(Path(path), columns=columns, memory_map=memory_map)
+    try:
+        return pq.read_table(Path(path), columns=columns, memory_map=memory_map)
+    except pa.ArrowInvalid as error:
+        raise WorkFolderError(
+            f"{path} is damaged ({error}): delete it, and start the command again that made it."
+        ) from error
 
 
 def read_parts(path: str | os.PathLike[str], columns: list[str]) -> Iterator[pa.Table]:
