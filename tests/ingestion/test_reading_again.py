@@ -15,6 +15,7 @@ from PIL import Image
 
 import curriculumnet as cn
 from curriculumnet.ingestion import scan
+from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder
 
 PLAIN = {"workers": 0, "quiet": True}
@@ -123,3 +124,78 @@ def test_what_an_earlier_version_looked_at_otherwise_is_read_again(
     work = WorkFolder.open(tmp_path / "work")
     assert read_before == 24
     assert work.record("ingest").figures["examined"] == scan.EXAMINED  # type: ignore[union-attr]
+
+
+# -- interrupted ------------------------------------------------------------------------------------------------------
+
+
+def stop_after(n: int, read: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a reading be interrupted when it has looked into so many files."""
+    noted = scan.examine
+
+    def stopped(data: bytes, min_side: int) -> Any:
+        if len(read) == n:
+            raise KeyboardInterrupt
+        return noted(data, min_side)
+
+    monkeypatch.setattr(scan, "examine", stopped)
+
+
+@pytest.mark.parametrize("n", [0, 1, 11, 23])
+def test_a_reading_that_was_interrupted_goes_on(
+    crawl: Path,
+    write: Callable[[str, bytes], Path],
+    tmp_path: Path,
+    read: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    n: int,
+) -> None:
+    write("test/cat/t.png", encoded(picture(900)))
+    straight = cn.ingest(crawl, test=tmp_path / "test", output=tmp_path / "straight", **PLAIN)
+    assert len(read) == 25
+    read.clear()
+    with monkeypatch.context() as patch:
+        stop_after(n, read, patch)
+        with pytest.raises(KeyboardInterrupt):
+            cn.ingest(crawl, test=tmp_path / "test", output=tmp_path / "work", **PLAIN)
+    assert len(read) == n
+    again = cn.ingest(crawl, test=tmp_path / "test", output=tmp_path / "work", **PLAIN)
+    assert len(read) == 25
+    assert again.table().equals(straight.table())
+    assert not (tmp_path / "work" / tables.READ).exists()
+
+
+def test_what_has_changed_since_an_interruption_is_read_again(
+    crawl: Path, tmp_path: Path, read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(n: int) -> None:
+        read.clear()
+        with monkeypatch.context() as patch:
+            stop_after(n, read, patch)
+            with pytest.raises(KeyboardInterrupt):
+                cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+
+    interrupted(10)
+    (crawl / "cat/03.png").write_bytes(encoded(picture(901)))
+    # Interrupted once more: what was found before is kept with what is found now.
+    interrupted(5)
+    read.clear()
+    cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    assert len(read) == 24 - 9 - 5
+    cn.ingest(crawl, output=tmp_path / "work", min_side=17, **PLAIN)
+    read.clear()
+    (tmp_path / "work" / tables.READ).write_bytes(b"PAR1 cut off")
+    cn.ingest(crawl, output=tmp_path / "work", min_side=18, **PLAIN)
+    assert len(read) == 24
+
+
+def test_what_other_settings_found_before_an_interruption_is_not_taken(
+    crawl: Path, tmp_path: Path, read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(10, read, patch)
+        with pytest.raises(KeyboardInterrupt):
+            cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    read.clear()
+    cn.ingest(crawl, output=tmp_path / "work", min_side=18, **PLAIN)
+    assert len(read) == 24

@@ -137,7 +137,7 @@ class Findings:
         for column, name in enumerate(SCORES):
             self.scores[rows, column] = images[name].to_numpy()
 
-    def columns(self, rows: slice) -> dict[str, pa.Array]:
+    def columns(self, rows: slice | NDArray[np.int64]) -> dict[str, pa.Array]:
         """Return the columns of the table of images that say what was found, for some rows."""
         read, decoded = self.read[rows], self.decoded[rows]
         known = {name: getattr(self, name)[rows] for name in ("width", "height", "bytes")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -268,7 +269,7 @@ def ingest(
         earlier = folder.record(_STEP)
         if earlier is not None and "near_features" in earlier.settings and near_features is None:
             warn("Near copies had been confirmed by features, and are not any more: --near-features does it again.")
-        found = _scan(rows, stamps, _known(folder, settings), min_side, workers, quiet)
+        found = _scan(folder, rows, stamps, settings, workers, quiet)
         labels = rows.column("labels")
         categories = labels.dictionary.to_pylist()
         states = judge(
@@ -288,6 +289,7 @@ def ingest(
         splits = _splits(rows, found, states, val_share, seed)
         folder.write_parts(IMAGES, _images(rows, found, states, splits))
         folder.write_table(_MODIFIED, _times(rows, stamps))
+        folder.file(tables.READ).unlink(missing_ok=True)
         if before is not None:
             for line in changes(before, tables.read(folder.file(IMAGES), list(CHANGED))):
                 say(line, quiet=quiet)
@@ -417,11 +419,69 @@ def _known(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
     return Known(images, modified, {key: source["root"] for key, source in folder.project["sources"].items()})
 
 
-def _scan(
+def _interrupted(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
+    """Return what a reading found before it was interrupted; None when there was none, or it looked otherwise."""
+    from curriculumnet.ingestion.findings import Known
+
+    path = folder.file(tables.READ)
+    try:
+        images = tables.read(path, memory_map=False)
+    except (FileNotFoundError, WorkFolderError):
+        return None
+    about = json.loads((images.schema.metadata or {}).get(b"about", b"{}"))
+    if about.get("looked") != _looked(settings):
+        return None
+    modified = images["modified"].to_numpy()
+    return Known(images.select([name for name in images.column_names if name != "modified"]), modified, about["roots"])
+
+
+def _looked(settings: dict[str, Any]) -> list[Any]:
+    """Return what decides what is found in a file."""
+    from curriculumnet.ingestion.scan import EXAMINED
+
+    return [__version__, EXAMINED, settings["min_side"]]
+
+
+def _keep(
+    folder: WorkFolder,
     rows: Rows,
     stamps: dict[str, NDArray[np.int64]],
-    known: Known | None,
-    min_side: int,
+    settings: dict[str, Any],
+    found: Findings,
+    done: NDArray[np.int64],
+) -> None:
+    """Write down what was found in some files, so that they need not be read again."""
+    import pyarrow as pa
+
+    from curriculumnet.ingestion.findings import STATES
+
+    roots = {origin: source.listing.root for origin, source in rows.given.items()}
+    metadata = {b"about": json.dumps({"looked": _looked(settings), "roots": roots}).encode()}
+
+    def parts() -> Iterator[pa.Table]:
+        for number, (origin, source) in enumerate(rows.given.items()):
+            these = done[rows.origin[done] == number]
+            for start in range(0, len(these), _PART):
+                some = these[start : start + _PART]
+                places = rows.place[some]
+                columns = {
+                    "source": pa.array([origin] * len(some)),
+                    "file_name": source.listing.file_names.take(pa.array(places)).cast(pa.string()),
+                    "modified": stamps[origin][places, 1],
+                    "state": pa.array([STATES[code] for code in found.state[some].tolist()]),
+                    "reason": pa.array([found.reasons.known[code] for code in found.reason[some].tolist()]),
+                    **found.columns(some),
+                }
+                yield pa.table(columns).replace_schema_metadata(metadata)
+
+    folder.write_parts(tables.READ, parts())
+
+
+def _scan(
+    folder: WorkFolder,
+    rows: Rows,
+    stamps: dict[str, NDArray[np.int64]],
+    settings: dict[str, Any],
     workers: int | None,
     quiet: bool,
 ) -> Findings:
@@ -433,35 +493,48 @@ def _scan(
     from curriculumnet.ingestion.sources.listing import Names
 
     found = Findings(len(rows))
-    places, kept = {}, 0
+    unread = {origin: np.ones(len(source.listing), dtype=np.bool_) for origin, source in rows.given.items()}
     for origin, source in rows.given.items():
-        listing, of = source.listing, rows.of(origin)
-        unread = np.ones(len(listing), dtype=np.bool_)
-        if listing.set_aside:
-            aside = np.array(list(listing.set_aside), dtype=np.int64)
-            found.put(of[aside], [Found(*why) for why in listing.set_aside.values()])
-            unread[aside] = False
-        if known is not None:
+        if source.listing.set_aside:
+            aside = np.array(list(source.listing.set_aside), dtype=np.int64)
+            found.put(rows.of(origin)[aside], [Found(*why) for why in source.listing.set_aside.values()])
+            unread[origin][aside] = False
+    done = np.zeros(len(rows), dtype=np.bool_)
+    for earlier in (_known, _interrupted):
+        # One at a time: an earlier table of a million files takes some hundred megabytes.
+        known = earlier(folder, settings)
+        if known is None:
+            continue
+        for origin, source in rows.given.items():
             same, there = known.same(source.listing, stamps[origin])
+            new = unread[origin][same]
+            same, there = same[new], there[new]
+            of = rows.of(origin)
             for start in range(0, len(same), _PART):
                 part = slice(start, start + _PART)
                 found.put_known(of[same[part]], known.images.take(there[part]))
-            unread[same] = False
-            kept += len(same)
-        places[origin] = np.flatnonzero(unread)
-    # An earlier table of a million files takes some hundred megabytes.
-    del known
-    total = sum(map(len, places.values()))
+            unread[origin][same] = False
+            done[of[same]] = True
+        del known
+    places = {origin: np.flatnonzero(each) for origin, each in unread.items()}
+    kept, total = int(done.sum()), sum(map(len, places.values()))
     if kept:
         say(f"{kept:,} files are as they were; {total:,} are read.", quiet=quiet)
-    with Progress("reading pictures", total, "files", quiet=quiet) as progress:
-        for origin, source in rows.given.items():
-            of = rows.of(origin)[places[origin]]
-            names = Names(source.listing.file_names.take(places[origin]))
-            with closing(scan(source.files, names, min_side=min_side, workers=workers)) as looked:
-                for start, these in looked:
-                    found.put(of[start : start + len(these)], these)
-                    progress.advance(len(these))
+    try:
+        with Progress("reading pictures", total, "files", quiet=quiet) as progress:
+            for origin, source in rows.given.items():
+                of = rows.of(origin)[places[origin]]
+                names = Names(source.listing.file_names.take(places[origin]))
+                with closing(scan(source.files, names, min_side=settings["min_side"], workers=workers)) as looked:
+                    for start, these in looked:
+                        some = of[start : start + len(these)]
+                        found.put(some, these)
+                        done[some] = True
+                        progress.advance(len(these))
+    except BaseException:
+        if done.any():
+            _keep(folder, rows, stamps, settings, found, np.flatnonzero(done))
+        raise
     return found
 
 

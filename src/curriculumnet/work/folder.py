@@ -430,6 +430,7 @@ def _left_by_us(name: str) -> bool:
         _GUARD,
         IMAGES,
         tables.MODIFIED.file,
+        tables.READ,
         ".DS_Store",
         "Thumbs.db",
         "desktop.ini",

@@ -137,6 +137,9 @@ MODIFIED = Table(
     ),
 )
 
+READ = "images.begun"
+"""What an interrupted `ingest` had found, as a Parquet table; gone when it has finished."""
+
 CURRICULUM = Table(
     "curriculum",
     "curricula/NAME.parquet",
