@@ -60,7 +60,9 @@ def test_thinning_keeps_the_images_that_stand_out() -> None:
     table = rows(5000, np.random.default_rng(0))
     delta = table["delta"].to_numpy().copy()
     delta[[17, 4711]] = 9.0
-    graph = decision_graph("cat", 0, table.set_column(5, "delta", pa.array(delta)), 300, 3)
+    graph = decision_graph(
+        "cat", 0, table.set_column(table.column_names.index("delta"), "delta", pa.array(delta)), 300, 3
+    )
     assert graph is not None
     heights = [int(at) for dots in graph.dots for at in re.findall(r" (-?\d+)h", dots.path)]
     assert sum(height < 100 for height in heights) == 2
