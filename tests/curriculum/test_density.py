@@ -177,7 +177,7 @@ WAYS = {
 def go(way, monkeypatch):
     for name, value in WAYS[way].items():
         monkeypatch.setattr(strips_module, name, value)
-    monkeypatch.setattr(strips_module.numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(strips_module, "thread_count", lambda: 3)
 
 
 @pytest.mark.parametrize("way", WAYS)

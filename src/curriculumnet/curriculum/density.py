@@ -104,9 +104,9 @@ def density_peaks(
         Features are not a matrix of at least one row and column, or not finite; a setting is out of its range.
     """
     check_settings(metric, kernel, cutoff_percent)
-    from curriculumnet.curriculum.blas import one_thread_per_product
     from curriculumnet.curriculum.rows import compared
     from curriculumnet.curriculum.strips import Strips
+    from curriculumnet.curriculum.threads import one_thread_per_product
 
     rows = compared(features, mean, metric)
     strips = Strips(rows)

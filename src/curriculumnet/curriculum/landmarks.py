@@ -12,15 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curriculumnet.curriculum.blas import one_thread_per_product
 from curriculumnet.curriculum.density import DensityPeaks, check_settings
 from curriculumnet.curriculum.jit import compiled
 from curriculumnet.curriculum.rows import SAME, Rows, compared
 from curriculumnet.curriculum.strips import Strips, to_distances
+from curriculumnet.curriculum.threads import one_thread_per_product, thread_count
 
 CANDIDATES = 100
 """How many of the seemingly densest images are counted exactly."""
@@ -193,7 +192,7 @@ def _between(
     """
     width = min(len(others), _BLOCK_ELEMENTS // 256)
     height = max(1, _BLOCK_ELEMENTS // width)
-    threads = numba.get_num_threads()
+    threads = thread_count()
     height = min(height, -(-len(which) // threads))
     values, squares = rows.values, rows.squares
     columns = [slice(start, start + width) for start in range(0, len(others), width)]

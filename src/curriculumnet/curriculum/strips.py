@@ -11,12 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from curriculumnet.curriculum.jit import compiled
 from curriculumnet.curriculum.rows import SAME, Rows
+from curriculumnet.curriculum.threads import thread_count
 
 KEPT_BYTES = 2**30
 """Distances are kept while they take no more, 2·n² bytes: up to 23,170 rows. Those of more rows are computed anew in
@@ -59,7 +59,7 @@ class Strips:
         self.values, self.squares = rows.values, rows.squares
         self.copies = rows.copies.astype(np.int32)
         n = len(rows)
-        self.threads = numba.get_num_threads() if n * n // 2 > _ALONE else 1
+        self.threads = thread_count() if n * n // 2 > _ALONE else 1
         self._kept: dict[int, NDArray[np.float32]] | None = {} if 2 * n * n <= KEPT_BYTES else None
         most = _HEIGHT if self._kept is not None else max(1, _STRIP_ELEMENTS // n)
         self._height = max(1, min(most, n // (4 * self.threads)))

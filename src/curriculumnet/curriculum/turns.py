@@ -7,9 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import numba
-
-from curriculumnet.curriculum.blas import one_thread_per_product
+from curriculumnet.curriculum.threads import one_thread_per_product, set_thread_count, thread_count
 
 Result = TypeVar("Result")
 
@@ -41,7 +39,7 @@ def in_turn(
         What `order` returned for it.
     """
     by_size = sorted(zip(sizes, categories, strict=True), key=lambda each: (-each[0], each[1]))
-    threads = numba.get_num_threads()
+    threads = thread_count()
     alone: list[int] = []
     together: list[int] = []
     small: list[int] = []
@@ -60,7 +58,7 @@ def _at_once(
 ) -> Generator[tuple[int, Result], None, None]:
     """Order some categories in threads of one core each, a few ahead of what is asked for."""
     ahead: deque[tuple[int, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(threads, initializer=numba.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(threads, initializer=set_thread_count, initargs=(1,))
     try:
         for category in categories:
             ahead.append((category, pool.submit(order, category)))

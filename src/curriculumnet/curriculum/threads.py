@@ -1,7 +1,12 @@
-"""One thread for matrix products, while threads of ours each take their own."""
+"""How many threads of ours work at once, and one for each product that they take.
+
+numba's own count is not asked: asking starts its threads, which changes those of torch in the same process, and with
+them the last digits of a training.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +14,26 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+_mine = threading.local()
 _lock = threading.Lock()
 _inside = 0
 _limit: Any = None
+
+
+def thread_count() -> int:
+    """Return how many threads the calling one may start: as many as there are cores, or as OMP_NUM_THREADS says."""
+    return getattr(_mine, "count", None) or _cores()
+
+
+def set_thread_count(count: int) -> None:
+    """Set how many threads the calling one may start."""
+    _mine.count = count
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
 
 
 @contextmanager
