@@ -155,6 +155,8 @@ def embed(
     for flag, value in (("--image-size", image_size), ("--batch-size", batch_size)):
         if value is not None and value <= 0:
             raise UsageError(f"{flag} is {value}: it must be above 0.")
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers is {workers}: it must be at least 0; 0 works in this process.")
     folder = WorkFolder.open(work)
     what = os.fspath(from_)
     with folder.lock(lambda message: console.say(message, quiet=quiet)):
@@ -208,8 +210,6 @@ def _origin(folder: WorkFolder, what: str) -> _Origin:
     ------
     UnknownNameError, UsageError, FeaturesError
     """
-    from curriculumnet.networks.create import check_name, network_names
-
     if what.lower().endswith(".npy"):
         path = Path(what)
         return _Origin("file", path.stem, {"file": file_digest(path)} if path.is_file() else {})
@@ -222,6 +222,9 @@ def _origin(folder: WorkFolder, what: str) -> _Origin:
                 f"{folder.file(gone[0])} is gone: `curriculumnet train` with the same flags makes it anew."
             )
         return _Origin("run", what, folder.digests(*files))
+    # Only here: it loads timm and torch, three seconds.
+    from curriculumnet.networks.create import check_name, network_names
+
     try:
         check_name(what)
     except UnknownNameError:
