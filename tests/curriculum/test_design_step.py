@@ -321,27 +321,27 @@ def test_estimates_out_of_range_are_refused(work, setting, said):
 # -- stopped and started again ----------------------------------------------------------------------------------------
 
 
-def stop_after(monkeypatch, n):
-    """Let the design be stopped when it has ordered so many categories."""
+def stopped_after_two(work, monkeypatch, **settings):
+    """Begin a design that is stopped when it has ordered two categories; return the file of what it found."""
     whole = turns.in_turn
 
     def stopped(*arguments):
         for number, each in enumerate(whole(*arguments)):
-            if number == n:
+            if number == 2:
                 raise KeyboardInterrupt
             yield each
 
-    monkeypatch.setattr(turns, "in_turn", stopped)
+    with monkeypatch.context() as patch:
+        patch.setattr(turns, "in_turn", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            design(work.path, name="stopped", **settings)
+    return work.file("curricula/stopped.begun")
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_design_that_was_stopped_goes_on(work, monkeypatch, capsys, method):
     straight = design(work.path, name="straight", method=method)
-    stop_after(monkeypatch, 2)
-    with pytest.raises(KeyboardInterrupt):
-        design(work.path, name="stopped", method=method)
-    monkeypatch.undo()
-    begun = work.file("curricula/stopped.begun")
+    begun = stopped_after_two(work, monkeypatch, method=method)
     assert begun.is_file()
     ordered = []
     order = METHODS[method].order
@@ -360,11 +360,7 @@ def test_a_design_that_was_stopped_goes_on(work, monkeypatch, capsys, method):
 @pytest.mark.parametrize("cut", range(0, 4000, 250))
 def test_what_was_cut_off_is_done_again(work, monkeypatch, cut):
     straight = design(work.path, name="straight")
-    stop_after(monkeypatch, 2)
-    with pytest.raises(KeyboardInterrupt):
-        design(work.path, name="stopped")
-    monkeypatch.undo()
-    begun = work.file("curricula/stopped.begun")
+    begun = stopped_after_two(work, monkeypatch)
     begun.write_bytes(begun.read_bytes()[:cut])
     assert design(work.path, name="stopped").table().equals(straight.table())
 
@@ -372,11 +368,7 @@ def test_what_was_cut_off_is_done_again(work, monkeypatch, cut):
 @pytest.mark.parametrize("place", range(0, 6000, 400))
 def test_what_was_damaged_is_done_again(work, monkeypatch, place):
     straight = design(work.path, name="straight")
-    stop_after(monkeypatch, 2)
-    with pytest.raises(KeyboardInterrupt):
-        design(work.path, name="stopped")
-    monkeypatch.undo()
-    begun = work.file("curricula/stopped.begun")
+    begun = stopped_after_two(work, monkeypatch)
     data = begun.read_bytes()
     # As after a power cut, when the end of a file may be zeros.
     begun.write_bytes(data[:place] + bytes(max(0, len(data) - place)))
@@ -454,10 +446,7 @@ def test_any_seed_will_do(work, method):
 
 
 def test_what_was_begun_with_other_settings_or_features_is_begun_anew(work, monkeypatch, capsys):
-    stop_after(monkeypatch, 2)
-    with pytest.raises(KeyboardInterrupt):
-        design(work.path, name="stopped")
-    monkeypatch.undo()
+    stopped_after_two(work, monkeypatch)
     capsys.readouterr()
     made = design(work.path, name="stopped", cutoff_percent=50)
     assert "ordered before" not in capsys.readouterr().err

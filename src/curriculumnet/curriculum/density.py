@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from curriculumnet.curriculum.rows import Rows
     from curriculumnet.curriculum.strips import Strips
 
 METRICS = {
@@ -111,17 +112,31 @@ def density_peaks(
     rows = compared(features, mean, metric)
     strips = Strips(rows)
     with one_thread_per_product() if strips.threads > 1 else nullcontext():
-        cutoff = _cutoff(strips, rows.copies, cutoff_percent)
+        cutoff = find_cutoff(strips, rows.copies, cutoff_percent)
         density = _density(strips, rows.copies, cutoff, kernel)
         centre = rows.most_central(np.flatnonzero(density == density.max()))
         to_centre = rows.distances_to(centre)
         delta = _delta(strips, density, centre, to_centre)
+    return peaks_of(rows, density, delta, to_centre, centre, cutoff)
+
+
+def peaks_of(
+    rows: Rows,
+    density: NDArray[np.float64],
+    delta: NDArray[np.float64],
+    to_centre: NDArray[np.float64],
+    centre: int,
+    cutoff: np.float32,
+    density_error: float | None = None,
+) -> DensityPeaks:
+    """Return what was found of the different rows for all images, in the units of their distances."""
     return DensityPeaks(
         density=density[rows.inverse],
         delta=delta[rows.inverse] * rows.unit,
         distance_to_centre=to_centre[rows.inverse] * rows.unit,
         centre=int(rows.first[centre]),
         cutoff=float(cutoff) * rows.unit,
+        density_error=density_error,
     )
 
 
@@ -140,15 +155,26 @@ def check_settings(metric: str, kernel: str, cutoff_percent: float) -> None:
         raise ValueError(f"cutoff_percent must lie in 0 … 100, not {cutoff_percent}")
 
 
-def _cutoff(strips: Strips, copies: NDArray[np.int64], percent: float) -> np.float32:
-    """Return the element at place ⌊n²k/100⌋ of all n² distances in ascending order, or the least positive one."""
+def find_cutoff(strips: Strips, copies: NDArray[np.int64], percent: float) -> np.float32:
+    """Return the element at place ⌊n²k/100⌋ of all n² distances in ascending order, or the least positive one.
+
+    Parameters
+    ----------
+    strips : Strips
+        The distances of all rows or, for an estimate, of some: the element is then at the same share of theirs.
+    copies : ndarray of int64, shape (m,)
+        How many images each of all rows stands for; n is their sum.
+    percent : float
+        k.
+    """
     n = int(copies.sum())
     # Images that are at distance 0 from each other because they are the same, or one.
     zeros = int((copies**2).sum())
     place = min(int(n * n * percent / 100), n * n - 1)
     counts = strips.histogram()
-    if place >= zeros:
-        cutoff = strips.element((place - zeros) // 2, counts)
+    pairs = int(counts.sum())
+    if place >= zeros and pairs:
+        cutoff = strips.element(min(pairs * (place - zeros) // (n * n - zeros), pairs - 1), counts)
         if cutoff > 0:
             return cutoff
     return strips.least_positive(counts)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curriculumnet.curriculum.density import DensityPeaks, check_settings
+from curriculumnet.curriculum.density import DensityPeaks, check_settings, find_cutoff, peaks_of
 from curriculumnet.curriculum.jit import compiled
 from curriculumnet.curriculum.rows import SAME, Rows, compared
 from curriculumnet.curriculum.strips import Strips, to_distances
@@ -75,7 +75,8 @@ def landmark_peaks(
     own = np.zeros(len(rows), np.int64)
     own[places] = sampled
     with one_thread_per_product():
-        cutoff = _cutoff(rows, places, sampled, cutoff_percent) or _least_positive(rows, places)
+        of_landmarks = find_cutoff(Strips(rows.of(places, sampled)), copies, cutoff_percent)
+        cutoff = of_landmarks or _least_positive(rows, places)
         if cutoff == 0:
             # All images are equal.
             share = np.full(len(rows), 1.0 if kernel == "gaussian" else 0.0)
@@ -96,14 +97,7 @@ def landmark_peaks(
         heights = density.astype(np.float32)
         delta = _delta(rows, places, heights, centre, to_centre)
     error = math.sqrt(float((share * (1 - share)).max()) / landmarks * (n - landmarks) / (n - 1))
-    return DensityPeaks(
-        density=heights.astype(np.float64)[rows.inverse],
-        delta=delta[rows.inverse] * rows.unit,
-        distance_to_centre=to_centre[rows.inverse] * rows.unit,
-        centre=int(rows.first[centre]),
-        cutoff=float(cutoff) * rows.unit,
-        density_error=error,
-    )
+    return peaks_of(rows, heights.astype(np.float64), delta, to_centre, centre, cutoff, error)
 
 
 def _sample(copies: NDArray[np.int64], landmarks: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -111,20 +105,6 @@ def _sample(copies: NDArray[np.int64], landmarks: int, seed: int) -> tuple[NDArr
     ends = copies.cumsum()
     images = np.random.default_rng(seed).choice(int(ends[-1]), landmarks, replace=False)
     return np.unique(ends.searchsorted(images, side="right"), return_counts=True)
-
-
-def _cutoff(rows: Rows, places: NDArray[np.intp], sampled: NDArray[np.int64], percent: float) -> np.float32:
-    """Return the distance below which as large a share of the landmarks' pairs lie as are to be of all."""
-    n, zeros = int(rows.copies.sum()), int((rows.copies**2).sum())
-    place = min(int(n * n * percent / 100), n * n - 1)
-    strips = Strips(rows.of(places, sampled))
-    counts = strips.histogram()
-    pairs = int(counts.sum())
-    if place >= zeros and pairs:
-        cutoff = strips.element(min(pairs * (place - zeros) // (n * n - zeros), pairs - 1), counts)
-        if cutoff > 0:
-            return cutoff
-    return strips.least_positive(counts)
 
 
 def _least_positive(rows: Rows, places: NDArray[np.intp]) -> np.float32:

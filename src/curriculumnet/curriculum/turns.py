@@ -26,7 +26,7 @@ def in_turn(
     Parameters
     ----------
     order : callable
-        Orders a category by its number, with as many threads as numba is set to.
+        Orders a category by its number, with as many threads as `threads.thread_count` says where it is called.
     categories : sequence of int
         Their numbers.
     sizes : sequence of int

@@ -155,8 +155,9 @@ def embed(
     for flag, value in (("--image-size", image_size), ("--batch-size", batch_size)):
         if value is not None and value <= 0:
             raise UsageError(f"{flag} is {value}: it must be above 0.")
-    if workers is not None and workers < 0:
-        raise UsageError(f"--workers is {workers}: it must be at least 0; 0 works in this process.")
+    from curriculumnet.images.loader import worker_count
+
+    processes = worker_count(workers)
     folder = WorkFolder.open(work)
     what = os.fspath(from_)
     with folder.lock(lambda message: console.say(message, quiet=quiet)):
@@ -172,7 +173,7 @@ def embed(
         up_to_date = record is not None
         if record is None:
             watch = Stopwatch()
-            about = _make(folder, features, what, origin, image_size, batch_size, device, workers, quiet)
+            about = _make(folder, features, what, origin, image_size, batch_size, device, processes, quiet)
             figures = {key: about[key] for key in ("images", "dimensions", "not_finite")}
             outputs = [_matrix(features), _about(features)]
             record = folder.stamp(f"embed:{features}", inputs, settings, outputs, watch.seconds, figures)
@@ -245,7 +246,7 @@ def _make(
     image_size: int | None,
     batch_size: int,
     device: str,
-    workers: int | None,
+    workers: int,
     quiet: bool,
 ) -> dict[str, Any]:
     """Write the matrix and what is to be known about it; return the latter."""
@@ -353,14 +354,14 @@ def _embedded(
     used: NDArray[np.int64],
     predictor: Predictor,
     batch_size: int,
-    workers: int | None,
+    workers: int,
 ) -> Iterator[Block]:
     """Give the features of the usable images, a batch at a time."""
-    from curriculumnet.images.loader import Pictures, even_batches, load, worker_count
+    from curriculumnet.images.loader import Pictures, even_batches, load
 
     roots = {key: source["root"] for key, source in folder.project["sources"].items()}
     batches = even_batches(used, batch_size)
-    for ids, views in load(Pictures(images, roots), batches, predictor.view(), workers=worker_count(workers)):
+    for ids, views in load(Pictures(images, roots), batches, predictor.view(), workers=workers):
         yield ids, predictor.features(views).numpy()
 
 

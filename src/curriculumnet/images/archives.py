@@ -228,16 +228,16 @@ class Folder:
         waiting = [""]
         links: list[str] = []
         while waiting or links:
-            if waiting:
-                prefix = waiting.pop()
-            else:
+            linked = not waiting
+            if linked:
                 # Only now, so that what can be read by its own name is; by name, whatever the order on the disk.
                 links.sort(reverse=True)
-                prefix = links.pop()
-                if _identity(root / prefix) in known:
-                    yield prefix.rstrip("/"), False
-                    continue
-            known.add(_identity(root / prefix))
+            prefix = (links if linked else waiting).pop()
+            here = _identity(root / prefix)
+            if linked and here in known:
+                yield prefix.rstrip("/"), False
+                continue
+            known.add(here)
             try:
                 with os.scandir(root / prefix) as entries:
                     for entry in entries:

@@ -70,7 +70,7 @@ def hold_out(
                 taken[kind] += n
             left -= end - start
             chosen[rows[start:end]] = True
-    _give_each_one(chosen, category, rows, starts, ends, target)
+    _give_each_one(chosen, category, rows, np.sort(starts), target)
     return chosen
 
 
@@ -79,20 +79,20 @@ def _give_each_one(
     category: NDArray[np.int64],
     rows: NDArray[np.int64],
     starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
     target: NDArray[np.int64],
 ) -> None:
     """Hold out one unit more for each category that has none yet, the smallest that leaves every category some."""
     n = len(target)
     total, taken = np.bincount(category, minlength=n), np.bincount(category, chosen, minlength=n)
+    # The units lie one after the other.
+    ends = np.append(starts[1:], len(rows))
+    smallest_first = np.argsort(ends - starts, kind="stable")
     for kind in np.flatnonzero((target > 0) & (taken == 0)).tolist():
         if taken[kind]:
             continue
-        has = np.add.reduceat(category[rows] == kind, np.sort(starts)) > 0
-        possible = np.sort(starts)[has]
-        lengths = dict(zip(starts.tolist(), (ends - starts).tolist(), strict=True))
-        for start in sorted(possible.tolist(), key=lengths.__getitem__):
-            unit = rows[start : start + lengths[start]]
+        has = np.add.reduceat(category[rows] == kind, starts) > 0
+        for number in smallest_first[has[smallest_first]].tolist():
+            unit = rows[starts[number] : ends[number]]
             added = np.bincount(category[unit], minlength=n)
             allowed = (target > 0) & (added + taken < total)
             if not chosen[unit].any() and allowed[added > 0].all():

@@ -400,15 +400,12 @@ def _known(folder: WorkFolder, settings: dict[str, Any]) -> Known | None:
     import numpy as np
 
     from curriculumnet.ingestion.findings import Known
-    from curriculumnet.ingestion.scan import EXAMINED
 
     before = folder.record(_STEP)
     made_by = folder.project.get("versions", {}).get("curriculumnet")
     if (
         before is None
-        or before.settings["min_side"] != settings["min_side"]
-        or made_by != __version__
-        or before.figures.get("examined") != EXAMINED
+        or [made_by, before.figures.get("examined"), before.settings["min_side"]] != _looked(settings)
         or not all(_is_recorded(folder, before, name) for name in (IMAGES, _MODIFIED))
     ):
         return None
