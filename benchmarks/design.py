@@ -5,7 +5,7 @@ of a crawl do. Ratios are measured in one run and in turn; each figure is a medi
 one writes down after the paper: the whole matrix of distances in numpy, all of them sorted, a pass for each image, and
 scikit-learn's k-means; before it, PCA to 256 columns where there are more, as the authors' code does. Without PCA its
 results are compared with ours. The limit is half of the product of the features with themselves, which every exact way
-takes. ``--datalab`` needs the extra `compare` and takes long. Part of ``make bench``.
+takes. ``--datalab`` needs the extra `compare` and takes long, ``--gpu`` a GPU. Part of ``make bench``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curriculumnet.curriculum.density import density_peaks
 from curriculumnet.curriculum.estimator import CurriculumClustering
+from curriculumnet.curriculum.landmarks import landmark_peaks
 from curriculumnet.curriculum.methods import CategoryDesign, Options, design_category
 from curriculumnet.curriculum.subsets import split
+from curriculumnet.curriculum.threads import thread_count
 
 SIZES = ((2440, 256), (2440, 512), (2440, 1024), (8000, 1024))
 REPEATS = 5
@@ -173,15 +176,62 @@ def beside_datalab(asked: list[int]) -> None:
         print(f"| {n:,} | 100 | {mine:.2f} | {theirs:.1f} | {theirs / mine:.0f} |", flush=True)
 
 
+ON_GPU = ((2440, 1024, True), (8000, 1024, True), (30_000, 512, True), (100_000, 512, True), (1_000_000, 256, False))
+"""Images, columns, and whether the processor is measured exactly, too."""
+
+
+def on_gpu() -> None:
+    """Print the table: the same category by the processor and by a GPU, and the limit there."""
+    import torch
+
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {thread_count()} cores\n")
+    print("| images | columns | way | processor, s | GPU, s | limit of the GPU, s | memory of the GPU, MB |")
+    print("|---|---|---|---|---|---|---|")
+    density_peaks(features(2000, 64), device="cuda")
+    for n, d, on_processor in ON_GPU:
+        rows = features(n, d)
+        repeats = REPEATS if n <= 10_000 else 1
+        for way, work in (("exact", density_peaks), ("landmarks", landmark_peaks)):
+            if way == "landmarks" and n <= 50_000:
+                continue
+            alone = on_processor or way == "landmarks"
+            here = [seconds(lambda work=work, rows=rows: work(rows)) for _ in range(repeats)] if alone else []
+            torch.cuda.reset_peak_memory_stats()
+            there = [seconds(lambda work=work, rows=rows: work(rows, device="cuda")) for _ in range(repeats)]
+            memory = torch.cuda.max_memory_allocated() / 1e6
+            processor = f"{statistics.median(here):.2f}" if here else "not run"
+            limit = f"{_product(torch.from_numpy(rows).cuda()) / 2:.3f}" if way == "exact" else ""
+            print(f"| {n:,} | {d:,} | {way} | {processor} | {statistics.median(there):.3f} | {limit} | {memory:,.0f} |")
+
+
+def _product(rows: Any) -> float:
+    """Return the seconds that a product of a tensor's rows with themselves takes, a strip at a time."""
+    import torch
+
+    height = max(1, 2**28 // len(rows))
+
+    def work() -> None:
+        for start in range(0, len(rows), height):
+            rows[start : start + height] @ rows.T
+        torch.cuda.synchronize()
+
+    rows[:64] @ rows.T
+    torch.cuda.synchronize()
+    return seconds(work)
+
+
 def main() -> None:
     """Measure, and print the tables as they grow."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datalab", type=int, nargs="*", metavar="IMAGES", help="beside cleanlab's Datalab instead")
-    asked = parser.parse_args().datalab
-    if asked is None:
+    parser.add_argument("--gpu", action="store_true", help="on a GPU instead")
+    asked = parser.parse_args()
+    if asked.gpu:
+        on_gpu()
+    elif asked.datalab is None:
         beside_the_plain_reading()
     else:
-        beside_datalab(asked or [20_000, 50_000, 200_000])
+        beside_datalab(asked.datalab or [20_000, 50_000, 200_000])
 
 
 if __name__ == "__main__":

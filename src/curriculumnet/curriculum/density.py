@@ -12,7 +12,6 @@ anew in each of the four passes over them.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from curriculumnet.curriculum.cuda import CudaStrips
     from curriculumnet.curriculum.rows import Rows
     from curriculumnet.curriculum.strips import Strips
 
@@ -74,6 +74,7 @@ def density_peaks(
     cutoff_percent: float = 60.0,
     metric: str = "sqeuclidean",
     kernel: str = "cutoff",
+    device: str = "cpu",
 ) -> DensityPeaks:
     """Find densities, centre and the distances to it among the images of one category.
 
@@ -94,6 +95,9 @@ def density_peaks(
         do not count (any metric with `mean`, and cosine).
     kernel : {"cutoff", "gaussian"}
         How neighbours are counted. Identical images at a cut-off of 0 count fully in the Gaussian one.
+    device : str
+        Where distances are computed: ``cpu``, or a GPU, ``cuda`` or ``cuda:N``. There, distances are kept where they
+        take at most half of the memory that is free.
 
     Returns
     -------
@@ -102,16 +106,18 @@ def density_peaks(
     Raises
     ------
     ValueError
-        Features are not a matrix of at least one row and column, or not finite; a setting is out of its range.
+        Features are not a matrix of at least one row and column, or not finite; a setting is out of its range;
+        there is no such device.
+    MemoryError
+        The GPU's memory is full.
     """
     check_settings(metric, kernel, cutoff_percent)
+    from curriculumnet.curriculum.cutoff import find_cutoff
+    from curriculumnet.curriculum.devices import all_pairs
     from curriculumnet.curriculum.rows import compared
-    from curriculumnet.curriculum.strips import Strips
-    from curriculumnet.curriculum.threads import one_thread_per_product
 
     rows = compared(features, mean, metric)
-    strips = Strips(rows)
-    with one_thread_per_product() if strips.threads > 1 else nullcontext():
+    with all_pairs(rows, device) as strips:
         cutoff = find_cutoff(strips, rows.copies, cutoff_percent)
         density = _density(strips, rows.copies, cutoff, kernel)
         centre = rows.most_central(np.flatnonzero(density == density.max()))
@@ -155,32 +161,9 @@ def check_settings(metric: str, kernel: str, cutoff_percent: float) -> None:
         raise ValueError(f"cutoff_percent must lie in 0 … 100, not {cutoff_percent}")
 
 
-def find_cutoff(strips: Strips, copies: NDArray[np.int64], percent: float) -> np.float32:
-    """Return the element at place ⌊n²k/100⌋ of all n² distances in ascending order, or the least positive one.
-
-    Parameters
-    ----------
-    strips : Strips
-        The distances of all rows or, for an estimate, of some: the element is then at the same share of theirs.
-    copies : ndarray of int64, shape (m,)
-        How many images each of all rows stands for; n is their sum.
-    percent : float
-        k.
-    """
-    n = int(copies.sum())
-    # Images that are at distance 0 from each other because they are the same, or one.
-    zeros = int((copies**2).sum())
-    place = min(int(n * n * percent / 100), n * n - 1)
-    counts = strips.histogram()
-    pairs = int(counts.sum())
-    if place >= zeros and pairs:
-        cutoff = strips.element(min(pairs * (place - zeros) // (n * n - zeros), pairs - 1), counts)
-        if cutoff > 0:
-            return cutoff
-    return strips.least_positive(counts)
-
-
-def _density(strips: Strips, copies: NDArray[np.int64], cutoff: np.float32, kernel: str) -> NDArray[np.float64]:
+def _density(
+    strips: Strips | CudaStrips, copies: NDArray[np.int64], cutoff: np.float32, kernel: str
+) -> NDArray[np.float64]:
     """Return how many other images are near, counted by the kernel."""
     if cutoff == 0:
         # All images are equal.
@@ -191,7 +174,7 @@ def _density(strips: Strips, copies: NDArray[np.int64], cutoff: np.float32, kern
 
 
 def _delta(
-    strips: Strips, density: NDArray[np.float64], centre: int, to_centre: NDArray[np.float64]
+    strips: Strips | CudaStrips, density: NDArray[np.float64], centre: int, to_centre: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the distance to the nearest denser row; to the farthest one where none is denser."""
     delta = strips.nearest_higher(density.astype(np.float32)).astype(np.float64)

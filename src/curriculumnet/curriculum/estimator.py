@@ -43,6 +43,8 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         How many samples such an estimate is made from.
     random_state : int, RandomState instance or None, default=None
         What landmarks are drawn from. Nothing else is drawn at random.
+    device : str, default="cpu"
+        Where distances are computed: ``cpu``, or a GPU, ``cuda`` or ``cuda:N``.
 
     Attributes
     ----------
@@ -89,6 +91,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         exact_up_to: int = EXACT_UP_TO,
         landmarks: int = LANDMARKS,
         random_state: Any = None,
+        device: str = "cpu",
     ) -> None:
         self.n_subsets = n_subsets
         self.by = by
@@ -99,6 +102,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.exact_up_to = exact_up_to
         self.landmarks = landmarks
         self.random_state = random_state
+        self.device = device
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> CurriculumClustering:
         """Order the samples of each category.
@@ -118,7 +122,10 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            X holds NaN or infinity, its length is not that of y, or a parameter is out of its range.
+            X holds NaN or infinity, its length is not that of y, or a parameter is out of its range; there is no such
+            device.
+        MemoryError
+            The GPU's memory is full.
         """
         if isinstance(self.n_subsets, (str, bool)) and self.n_subsets != "auto":
             raise ValueError(f"n_subsets must be a whole number in 1 … 127 or 'auto', not {self.n_subsets!r}")
@@ -132,6 +139,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
                 exact_up_to=self.exact_up_to,
                 landmarks=self.landmarks,
+                device=self.device,
             )
         except UsageError as error:
             raise ValueError(str(error)) from error

@@ -53,6 +53,8 @@ class Options:
         Images of a category up to which densities are exact; in larger ones they are estimated from landmarks.
     landmarks : int
         How many images such an estimate is made from.
+    device : str
+        Where distances are computed, see `density.density_peaks`.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Options:
     seed: int = 0
     exact_up_to: int = EXACT_UP_TO
     landmarks: int = LANDMARKS
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -132,6 +135,7 @@ def _by_density(features: NDArray[Any], mean: NDArray[np.float64] | None, option
         "cutoff_percent": options.cutoff_percent,
         "metric": options.metric,
         "kernel": options.kernel,
+        "device": options.device,
     }
     if len(features) > max(options.exact_up_to, options.landmarks):
         # Only here: it needs numba, which a design by another method does not.

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ _BLOCK_ROWS = 4096
 
 _SAMPLE = 10_000
 """Images whose resemblance to other categories than theirs is measured: half of them tell the median to 1 %."""
+
+_FOR_GPU = 10_000
+"""Images from which a category is worth a GPU, where nobody has asked for one: torch alone takes seconds to load."""
 
 _NAMED = 20
 """How many images without features the record names."""
@@ -155,6 +158,7 @@ def design(
     kernel: str = "cutoff",
     exact_up_to: int = 50_000,
     landmarks: int = 8192,
+    device: str = "auto",
     seed: int = 0,
     quiet: bool = False,
 ) -> Design:
@@ -186,6 +190,8 @@ def design(
         Images of a category up to which densities are exact. Those of larger ones are estimated.
     landmarks : int
         Images that such an estimate is made from.
+    device : str
+        auto, cpu, cuda or cuda:N. By itself a GPU, if there is one, takes categories of 10,000 images or more.
     seed : int
         Seed of the random method, and of the samples for estimates.
     quiet : bool
@@ -205,7 +211,7 @@ def design(
     InputError
         No training image is usable.
     MachineError
-        A category's distances do not fit in memory, or the disk is full.
+        A category's distances do not fit in memory, the disk is full, or there is no such device.
 
     Examples
     --------
@@ -242,7 +248,7 @@ def design(
             say(f"Curriculum {name} is there already, from the same features and settings.", quiet=quiet)
         else:
             watch = Stopwatch()
-            figures = _make(folder, name, settings, inputs, options, quiet)
+            figures = _make(folder, name, settings, inputs, options, device, quiet)
             outputs = [_file(tables.CURRICULUM, name), _file(tables.CATEGORIES, name)]
             record = folder.stamp(f"design:{name}", inputs, settings, outputs, watch.seconds, figures)
     return Design(
@@ -288,7 +294,13 @@ def _inputs(folder: WorkFolder, features: str) -> dict[str, str]:
 
 
 def _make(
-    folder: WorkFolder, name: str, settings: dict[str, Any], inputs: dict[str, str], options: Options, quiet: bool
+    folder: WorkFolder,
+    name: str,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    options: Options,
+    device: str,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Read images and features, order every category, write both tables, and return the figures of the record."""
     import pyarrow.parquet as pq
@@ -308,7 +320,9 @@ def _make(
     origin = mean if settings["normalise"] else None
     path = folder.file(f"curricula/{name}.begun")
     with writing(path), Begun(path, json.dumps([settings, inputs, __version__])) as begun:
-        columns, rows = _order(matrix, images, categories, finite, origin, settings["method"], options, begun, quiet)
+        columns, rows = _order(
+            matrix, images, categories, finite, origin, settings["method"], options, device, begun, quiet
+        )
     rates, columns["right_probability"] = _noise(matrix, images, len(categories), finite, mean, settings["seed"])
     rows |= rates
     metadata = {
@@ -392,6 +406,7 @@ def _order(
     mean: NDArray[np.float64] | None,
     method: str,
     options: Options,
+    device: str,
     begun: Begun,
     quiet: bool,
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -409,6 +424,8 @@ def _order(
     count = len(categories)
     members = images.by_category(count)
     places = [each[finite[each]] for each in members]
+    from_size = _FOR_GPU if device == "auto" else 0
+    gpu = _gpu(device) if device != "auto" or max(map(len, places)) >= from_size else None
     rows: dict[str, list[Any]] = {"category": categories, "n": [len(each) for each in members]}
     rows |= {"cutoff": [None] * count, "centre": [None] * count, "density_error": [None] * count}
 
@@ -425,7 +442,9 @@ def _order(
             rows["centre"][category] = int(images.ids[mine[found.ordering.centre]])
 
     def order(category: int) -> CategoryDesign:
-        return _order_category(matrix[images.ids[places[category]]], mean, method, options, categories[category])
+        mine = places[category]
+        here = replace(options, device=gpu if gpu and len(mine) >= from_size else "cpu")
+        return _order_category(matrix[images.ids[mine]], mean, method, here, categories[category])
 
     for category, found in begun.known.items():
         put(category, found)
@@ -444,6 +463,22 @@ def _order(
     rows["subset_sizes"] = [np.bincount(subset[each], minlength=options.n_subsets).tolist() for each in members]
     columns = {"image_id": images.ids, "subset": subset, "cleanliness": cleanliness, "is_centre": is_centre}
     return columns | {column: pa.array(values, mask=~finite) for column, values in own.items()}, rows
+
+
+def _gpu(device: str) -> str | None:
+    """Return which GPU a device is, None for the CPU.
+
+    Raises
+    ------
+    UsageError, MachineError
+        There is no such device.
+    """
+    if device == "cpu":
+        return None
+    from curriculumnet.networks.device import resolve_device
+
+    found = resolve_device(device)
+    return None if found.type == "cpu" else str(found)
 
 
 def _noise(

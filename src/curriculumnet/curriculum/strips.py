@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curriculumnet.curriculum.cutoff import LOW_BITS, LOWER_BINS, UPPER_BINS
 from curriculumnet.curriculum.jit import compiled
 from curriculumnet.curriculum.rows import SAME, Rows
 from curriculumnet.curriculum.threads import thread_count
@@ -31,10 +32,7 @@ _STRIP_ELEMENTS = 2**23
 _ALONE = 2**18
 """Pairs that one thread counts before the others would be awake."""
 
-_LOW_BITS = 15
-_LOW = (1 << _LOW_BITS) - 1
-"""Positive floats have the order of their bits, so that an element in their order is found by two histograms: of the
-upper bits, 65,536 bins, and within one of these bins of the lower ones, where each bin is one number."""
+_LOW = LOWER_BINS - 1
 
 _INFINITY = int(np.array(np.inf, np.float32).view(np.int32))
 
@@ -108,7 +106,7 @@ class Strips:
     def histogram(self) -> NDArray[np.int64]:
         """Count pairs of images by the upper bits of their distance; shape (65,536,)."""
         counted = self._sweep(
-            1 << 16,
+            UPPER_BINS,
             np.int64,
             lambda strip, first, counts: _by_upper_bits(strip.view(np.int32), self.copies[first:], counts),
         )
@@ -116,9 +114,9 @@ class Strips:
 
     def histogram_within(self, upper: int) -> NDArray[np.int64]:
         """Count the pairs whose distance has these upper bits by its lower ones; shape (32,768,)."""
-        bits = np.int32(upper << _LOW_BITS)
+        bits = np.int32(upper << LOW_BITS)
         counted = self._sweep(
-            _LOW + 1,
+            LOWER_BINS,
             np.int64,
             lambda strip, first, counts: _by_lower_bits(strip.view(np.int32), self.copies[first:], bits, counts),
         )
@@ -153,27 +151,6 @@ class Strips:
         )
         return np.asarray((_INFINITY - counted.max(axis=0)).astype(np.int32).view(np.float32))
 
-    def element(self, place: int, counts: NDArray[np.int64]) -> np.float32:
-        """Return the distance at a place of the ascending order of all pairs, of which `histogram` gave the counts."""
-        ends = counts.cumsum()
-        upper = int(ends.searchsorted(place, side="right"))
-        within = self.histogram_within(upper).cumsum()
-        lower = int(within.searchsorted(place - (ends[upper] - counts[upper]), side="right"))
-        return _float(upper, lower)
-
-    def least_positive(self, counts: NDArray[np.int64]) -> np.float32:
-        """Return the least distance above 0; 0 where there is none."""
-        for upper in counts.nonzero()[0].tolist():
-            within = self.histogram_within(upper)
-            within[: 1 if upper == 0 else 0] = 0
-            if within.any():
-                return _float(upper, int(within.nonzero()[0][0]))
-        return np.float32(0)
-
-
-def _float(upper: int, lower: int) -> np.float32:
-    return np.float32(np.array([upper << _LOW_BITS | lower], np.int32).view(np.float32)[0])
-
 
 @compiled()
 def to_distances(products, squares, other_squares, same_share):  # type: ignore[no-untyped-def]
@@ -192,7 +169,7 @@ def _by_upper_bits(bits, copies, counts):  # type: ignore[no-untyped-def]
     for row in range(len(bits)):
         mine, others, weights = np.int64(copies[row]), bits[row, row + 1 :], copies[row + 1 :]
         for column in range(others.size):
-            counts[others[column] >> _LOW_BITS] += mine * weights[column]
+            counts[others[column] >> LOW_BITS] += mine * weights[column]
 
 
 @compiled()

@@ -1,0 +1,277 @@
+"""The same distances and counts as those of `strips` and `blocks`, on a GPU by torch.
+
+A pass over a strip is a few operations on all of its distances at once, each of which reads them from the GPU's memory;
+products are float32 in full, never in the shorter formats that GPUs have for them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from curriculumnet.curriculum.cutoff import LOW_BITS, LOWER_BINS, UPPER_BINS
+from curriculumnet.curriculum.rows import SAME, Rows
+
+_ELEMENTS = 2**26
+"""Distances of a strip or block: 256 MB, and as much for each of the three steps of an operation on them."""
+
+_KEPT_SHARE = 0.5
+"""Share of the GPU's free memory that distances may take, 2·n² bytes; those of more rows are computed in each pass."""
+
+_KEPT_BYTES = 2**30
+"""The same where the device does not tell how much it has."""
+
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def on_gpu(device: str) -> Iterator[torch.device]:
+    """Have products in full float32, and tell what is wrong with the GPU in Python's own errors.
+
+    The precision of products is the whole process's, so that the threads of several categories take turns.
+
+    Parameters
+    ----------
+    device : str
+        ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    ValueError
+        There is no such device.
+    MemoryError
+        Its memory is full.
+    """
+    found = _gpu(device)
+    with _one_at_a_time:
+        products = torch.backends.cuda.matmul
+        # torch's earlier name is refused where its later one was set, and is the only one before torch 2.9.
+        setting, whole = ("fp32_precision", "ieee") if hasattr(products, "fp32_precision") else ("allow_tf32", False)
+        before = getattr(products, setting)
+        setattr(products, setting, whole)
+        try:
+            yield found
+        except torch.cuda.OutOfMemoryError as error:
+            raise MemoryError(f"the memory of {device} is full") from error
+        finally:
+            setattr(products, setting, before)
+
+
+def _gpu(device: str) -> torch.device:
+    if not re.fullmatch(r"cuda(:\d+)?", device):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, such as cuda:0, not {device!r}")
+    found = torch.device(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (found.index or 0) >= count:
+        raise ValueError(f"device must be cpu, since {device} cannot be used on this machine, which has {count} GPUs")
+    return found
+
+
+class CudaStrips:
+    """The distances of all pairs of rows, see `strips.Strips`: kept, or computed anew in each pass.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of which.
+    device : torch.device
+        Where.
+    """
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self._rows = _Rows(rows, device)
+        self._copies = torch.from_numpy(rows.copies).to(device, torch.float64) if rows.copies.max() > 1 else None
+        n = len(rows)
+        free = torch.cuda.mem_get_info(device)[0] * _KEPT_SHARE if device.type == "cuda" else _KEPT_BYTES
+        self._kept: dict[int, torch.Tensor] | None = {} if 2 * n * n <= free else None
+        self._n, self._device = n, device
+        self._height = max(1, min(n, _ELEMENTS // n))
+
+    def _strips(self) -> Iterator[tuple[torch.Tensor, slice, slice]]:
+        """Yield distances of some rows to all from the first of them on; what is no pair yet is at infinity."""
+        for first in range(0, self._n, self._height):
+            some, others = slice(first, min(first + self._height, self._n)), slice(first, self._n)
+            strip = self._kept.get(first) if self._kept is not None else None
+            if strip is None:
+                strip = self._rows.distances(some, others)
+                height = len(strip)
+                behind = torch.ones(height, height, dtype=torch.bool, device=self._device).tril()
+                strip[:, :height][behind] = torch.inf
+                if self._kept is not None:
+                    self._kept[first] = strip
+            yield strip, some, others
+
+    def histogram(self) -> NDArray[np.int64]:
+        """Count pairs of images by the upper bits of their distance; shape (65,536,)."""
+        counts = np.zeros(UPPER_BINS, np.int64)
+        for strip, some, others in self._strips():
+            upper = strip.view(torch.int32) >> LOW_BITS
+            counts += self._counted(upper.ravel(), self._pairs(some, others), UPPER_BINS)
+        # What is at infinity is no pair.
+        counts[_bits(np.inf) >> LOW_BITS] = 0
+        return counts
+
+    def histogram_within(self, upper: int) -> NDArray[np.int64]:
+        """Count the pairs whose distance has these upper bits by its lower ones; shape (32,768,)."""
+        counts = np.zeros(LOWER_BINS, np.int64)
+        for strip, some, others in self._strips():
+            bits = strip.view(torch.int32)
+            inside = bits >> LOW_BITS == upper
+            pairs = self._pairs(some, others)
+            weights = None if pairs is None else pairs.view(strip.shape)[inside]
+            counts += self._counted(bits[inside] & (LOWER_BINS - 1), weights, LOWER_BINS)
+        return counts
+
+    def near(self, cutoff: np.float32) -> NDArray[np.float64]:
+        """Count for each row the images of other rows that are nearer than the cut-off; shape (n,)."""
+        counts = torch.zeros(self._n, dtype=torch.float64, device=self._device)
+        for strip, some, others in self._strips():
+            near = strip < float(cutoff)
+            if self._copies is None:
+                counts[some] += near.sum(1)
+                counts[others] += near.sum(0)
+            else:
+                weights = near.double()
+                counts[some] += weights @ self._copies[others]
+                counts[others] += self._copies[some] @ weights
+        return _numpy(counts)
+
+    def weigh(self, cutoff: np.float32) -> NDArray[np.float64]:
+        """Sum for each row exp(-distance / cutoff) over the images of other rows; shape (n,)."""
+        sums = torch.zeros(self._n, dtype=torch.float64, device=self._device)
+        for strip, some, others in self._strips():
+            weights = torch.exp(strip * (-1 / float(cutoff)))
+            if self._copies is None:
+                sums[some] += weights.sum(1, dtype=torch.float64)
+                sums[others] += weights.sum(0, dtype=torch.float64)
+            else:
+                weights = weights.double()
+                sums[some] += weights @ self._copies[others]
+                sums[others] += self._copies[some] @ weights
+        return _numpy(sums)
+
+    def nearest_higher(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return for each row the distance to the nearest one that is higher; infinite where none is; shape (n,)."""
+        height = torch.from_numpy(heights).to(self._device)
+        nearest = torch.full((self._n,), torch.inf, device=self._device)
+        for strip, some, others in self._strips():
+            higher = height[others] > height[some, None]
+            nearest[some] = torch.minimum(nearest[some], strip.where(higher, torch.inf).amin(1))
+            lower = height[others] < height[some, None]
+            nearest[others] = torch.minimum(nearest[others], strip.where(lower, torch.inf).amin(0))
+        return _numpy(nearest)
+
+    def between(self, some: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the distances of some rows to all rows, shape (some, n)."""
+        which = torch.from_numpy(some).to(self._device)
+        distances = self._rows.distances(which, slice(None))
+        distances[torch.arange(len(which), device=self._device), which] = 0
+        return _numpy(distances)
+
+    def _pairs(self, some: slice, others: slice) -> torch.Tensor | None:
+        """Return how many pairs of images each distance of a strip stands for; None for one each."""
+        if self._copies is None:
+            return None
+        return (self._copies[some, None] * self._copies[others]).ravel()
+
+    def _counted(self, bins: torch.Tensor, weights: torch.Tensor | None, count: int) -> NDArray[np.int64]:
+        return _numpy(torch.bincount(bins, weights, minlength=count)).astype(np.int64)
+
+
+class CudaBlocks:
+    """Distances between some rows and others, see `blocks.Blocks`.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of which.
+    device : torch.device
+        Where.
+    """
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self._rows, self._n, self._device = _Rows(rows, device), len(rows), device
+
+    def near(
+        self, which: NDArray[np.intp], others: NDArray[np.intp], weights: NDArray[np.int64], cutoff: np.float32
+    ) -> NDArray[np.float64]:
+        """Count for some rows the others that are nearer than the cut-off, each with its weight; shape (which,)."""
+        counts = torch.zeros(len(which), dtype=torch.float64, device=self._device)
+        weight = torch.from_numpy(weights).to(self._device)
+        for distances, these, those in self._between(which, others):
+            counts[these] += torch.where(distances < float(cutoff), weight[those], 0).sum(1)
+        return _numpy(counts)
+
+    def weigh(
+        self, which: NDArray[np.intp], others: NDArray[np.intp], weights: NDArray[np.int64], cutoff: np.float32
+    ) -> NDArray[np.float64]:
+        """Sum for some rows exp(-distance / cutoff) over others, each with its weight; shape (which,)."""
+        sums = torch.zeros(len(which), dtype=torch.float64, device=self._device)
+        weight = torch.from_numpy(weights).to(self._device, torch.float64)
+        for distances, these, those in self._between(which, others):
+            sums[these] += torch.exp(distances * (-1 / float(cutoff))).double() @ weight[those]
+        return _numpy(sums)
+
+    def nearest_higher(
+        self, which: NDArray[np.intp], others: NDArray[np.intp], heights: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return for some rows the distance to the nearest of others that is higher; shape (which,)."""
+        mine, theirs = (torch.from_numpy(heights[rows]).to(self._device) for rows in (which, others))
+        nearest = torch.full((len(which),), torch.inf, device=self._device)
+        for distances, these, those in self._between(which, others):
+            higher = theirs[those] > mine[these, None]
+            nearest[these] = torch.minimum(nearest[these], distances.where(higher, torch.inf).amin(1))
+        return _numpy(nearest)
+
+    def least_positive(self, which: NDArray[np.intp], others: NDArray[np.intp]) -> np.float32:
+        """Return the least distance above 0; infinite where there is none."""
+        least = torch.tensor(torch.inf, device=self._device)
+        for distances, _, _ in self._between(which, others):
+            least = torch.minimum(least, distances.where(distances > 0, torch.inf).min())
+        return np.float32(least.item())
+
+    def _between(
+        self, which: NDArray[np.intp], others: NDArray[np.intp]
+    ) -> Iterator[tuple[torch.Tensor, slice, slice]]:
+        """Yield the distances, a block at a time."""
+        mine, theirs = (torch.from_numpy(rows).to(self._device) for rows in (which, others))
+        width = min(len(others), _ELEMENTS // 256)
+        height = max(1, _ELEMENTS // width)
+        for start in range(0, len(which), height):
+            for column in range(0, len(others), width):
+                these, those = slice(start, start + height), slice(column, column + width)
+                distances = self._rows.distances(mine[these], theirs[those])
+                # A zero vector's product with itself would not tell that it is at distance 0.
+                place = torch.searchsorted(theirs[those], mine[these]).clamp_(max=len(theirs[those]) - 1)
+                itself = (theirs[those][place] == mine[these]).nonzero()[:, 0]
+                distances[itself, place[itself]] = 0
+                yield distances, these, those
+
+
+class _Rows:
+    """Rows on the device."""
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        self._values, self._squares = (torch.from_numpy(each).to(device) for each in (rows.values, rows.squares))
+
+    def distances(self, some: Any, others: Any) -> torch.Tensor:
+        """Return the squared distances of some rows to others, float32; the smallest are 0, see `rows.SAME`."""
+        products = self._values[some] @ self._values[others].T
+        lengths = self._squares[some, None] + self._squares[others]
+        distances = products.mul_(-2).add_(lengths)
+        return distances.mul_(distances > lengths.mul_(SAME)).to(torch.float32)
+
+
+def _bits(number: float) -> int:
+    return int(np.array(number, np.float32).view(np.int32))
+
+
+def _numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()
