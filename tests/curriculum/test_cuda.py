@@ -21,6 +21,7 @@ REAL = torch.cuda.is_available()
 def gpu(monkeypatch):
     if not REAL:
         monkeypatch.setattr(cuda, "_gpu", lambda device: torch.device("cpu"))
+        monkeypatch.setattr(cuda, "_SAMPLE", 2**12)
 
 
 def gathered(n=700, d=48, seed=7):
@@ -30,16 +31,12 @@ def gathered(n=700, d=48, seed=7):
     return np.maximum(places + rng.normal(0.2, 0.7, (n, d)), 0).astype(np.float32)
 
 
-WAYS = {"kept": {}, "kept, in strips": {"_ELEMENTS": 900}, "computed anew": {"_ELEMENTS": 900, "_KEPT": False}}
+WAYS = {"kept": {}, "kept, in strips": {"_ELEMENTS": 900}, "computed anew": {"_ELEMENTS": 900, "_KEPT_SHARE": 0.0}}
 
 
 def go(way, monkeypatch):
     for name, value in WAYS[way].items():
-        if name == "_KEPT":
-            monkeypatch.setattr(cuda, "_KEPT_BYTES", 0)
-            monkeypatch.setattr(cuda, "_KEPT_SHARE", 0.0)
-        else:
-            monkeypatch.setattr(cuda, name, value)
+        monkeypatch.setattr(cuda, name, value)
 
 
 SETTINGS = {
@@ -84,6 +81,18 @@ def test_float32_keeps_the_precision_that_is_promised(gpu, way, setting, monkeyp
     assert there.centre == here.centre
     assert there.distance_to_centre.tolist() == here.distance_to_centre.tolist()
     assert (np.abs(there.delta - here.delta) > 1e-5 * here.cutoff).mean() <= 0.01
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("percent", [0.5, 60, 99.99, 100])
+@pytest.mark.parametrize("sample", [2, 40, 2**13])
+def test_the_cutoff_is_found_from_any_sample(gpu, sample, percent, repeated, monkeypatch):
+    monkeypatch.setattr(cuda, "_SAMPLE", sample)
+    features = gathered(300, 8)
+    if repeated:
+        features = features[np.random.default_rng(0).integers(0, 150, 300)]
+    here, there = (density_peaks(features, device=device, cutoff_percent=percent).cutoff for device in ("cpu", "cuda"))
+    assert there == pytest.approx(here, rel=1e-6)
 
 
 @pytest.mark.parametrize("setting", ["as they are", "cosine", "gaussian", "least cut-off"])

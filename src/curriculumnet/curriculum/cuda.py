@@ -16,17 +16,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curriculumnet.curriculum.cutoff import LOW_BITS, LOWER_BINS, UPPER_BINS
+from curriculumnet.curriculum.cutoff import LOW_BITS, LOWER_BINS, UPPER_BINS, Pairs
 from curriculumnet.curriculum.rows import SAME, Rows
 
-_ELEMENTS = 2**26
-"""Distances of a strip or block: 256 MB, and as much for each of the three steps of an operation on them."""
+_ELEMENTS = 2**28
+"""Distances of a strip or block at most: 1 GB."""
+
+_AT_ONCE = 64
+"""Bytes for each distance of a strip or block, with what an operation on it takes in between, several times over."""
 
 _KEPT_SHARE = 0.5
 """Share of the GPU's free memory that distances may take, 2·n² bytes; those of more rows are computed in each pass."""
 
-_KEPT_BYTES = 2**30
-"""The same where the device does not tell how much it has."""
+_UNTOLD = 2**32
+"""Bytes that are reckoned with where the device does not tell how much it has."""
+
+_SAMPLE = 2**22
+"""Pairs that tell where the cut-off lies: in a thousandth of all distances."""
+
+_SAMPLED_ELEMENTS = 2**27
+"""Features of sampled pairs at a time."""
+
+_ERRORS = 8
+"""Standard errors on both sides of where it seems to lie."""
+
+_MOST_BINS = 2**22
+"""Different numbers there, at most, for one histogram."""
 
 _one_at_a_time = threading.Lock()
 
@@ -74,7 +89,7 @@ def _gpu(device: str) -> torch.device:
     return found
 
 
-class CudaStrips:
+class CudaStrips(Pairs):
     """The distances of all pairs of rows, see `strips.Strips`: kept, or computed anew in each pass.
 
     Parameters
@@ -86,13 +101,13 @@ class CudaStrips:
     """
 
     def __init__(self, rows: Rows, device: torch.device) -> None:
-        self._rows = _Rows(rows, device)
+        super().__init__(rows.copies)
+        self._rows, self._device, self._n = _Rows(rows, device), device, len(rows)
+        self._images = torch.from_numpy(rows.copies.cumsum()).to(device)
         self._copies = torch.from_numpy(rows.copies).to(device, torch.float64) if rows.copies.max() > 1 else None
-        n = len(rows)
-        free = torch.cuda.mem_get_info(device)[0] * _KEPT_SHARE if device.type == "cuda" else _KEPT_BYTES
-        self._kept: dict[int, torch.Tensor] | None = {} if 2 * n * n <= free else None
-        self._n, self._device = n, device
-        self._height = max(1, min(n, _ELEMENTS // n))
+        free = _free(device)
+        self._kept: dict[int, torch.Tensor] | None = {} if 2 * self._n**2 <= _KEPT_SHARE * free else None
+        self._height = max(1, min(self._n, _at_once(free) // self._n))
 
     def _strips(self) -> Iterator[tuple[torch.Tensor, slice, slice]]:
         """Yield distances of some rows to all from the first of them on; what is no pair yet is at infinity."""
@@ -103,19 +118,58 @@ class CudaStrips:
                 strip = self._rows.distances(some, others)
                 height = len(strip)
                 behind = torch.ones(height, height, dtype=torch.bool, device=self._device).tril()
-                strip[:, :height][behind] = torch.inf
+                strip[:, :height].masked_fill_(behind, torch.inf)
                 if self._kept is not None:
                     self._kept[first] = strip
             yield strip, some, others
+
+    def element(self, place: int) -> np.float32:
+        """Return the distance at a place of the ascending order of all pairs.
+
+        A sample tells between which two numbers it lies, surely enough; one pass then counts what is below them, and
+        each number between them.
+        """
+        if self.total <= 4 * _SAMPLE:
+            return super().element(place)
+        low, high = self._bracket(place)
+        if high - low >= _MOST_BINS:
+            return super().element(place)
+        below, counts = 0, np.zeros(high - low + 1, np.int64)
+        for strip, some, others in self._strips():
+            bits = strip.view(torch.int32)
+            below += self._sum(bits < low, some, others)
+            inside = (bits >= low) & (bits <= high)
+            counts += self._counted(bits[inside] - low, self._weights(inside, some, others), len(counts))
+        found = int(counts.cumsum().searchsorted(place - below, side="right"))
+        if below > place or found == len(counts):
+            return super().element(place)
+        return np.float32(np.array(low + found, np.int32).view(np.float32))
+
+    def _bracket(self, place: int) -> tuple[int, int]:
+        """Return the bits of two numbers between which the distance at a place lies, as a sample of pairs tells."""
+        generator = torch.Generator(self._device).manual_seed(0)
+        images = torch.randint(int(self._images[-1]), (2, _SAMPLE), generator=generator, device=self._device)
+        one, other = torch.searchsorted(self._images, images, right=True)
+        one, other = one[one != other], other[one != other]
+        if len(one) == 0:
+            return 0, _bits(np.inf)
+        found = self._rows.apart(one, other).sort().values
+        share = place / self.total
+        error = _ERRORS * ((share * (1 - share) / len(found)) ** 0.5 + 1 / len(found))
+        low, high = int((share - error) * len(found)), int((share + error) * len(found)) + 1
+        return (
+            _bits(found[low].item()) if low >= 0 else 0,
+            _bits(found[high].item()) if high < len(found) else _bits(np.inf) - 1,
+        )
 
     def histogram(self) -> NDArray[np.int64]:
         """Count pairs of images by the upper bits of their distance; shape (65,536,)."""
         counts = np.zeros(UPPER_BINS, np.int64)
         for strip, some, others in self._strips():
-            upper = strip.view(torch.int32) >> LOW_BITS
-            counts += self._counted(upper.ravel(), self._pairs(some, others), UPPER_BINS)
-        # What is at infinity is no pair.
-        counts[_bits(np.inf) >> LOW_BITS] = 0
+            # What is at infinity is no pair.
+            finite = strip < torch.inf
+            upper = strip.view(torch.int32)[finite] >> LOW_BITS
+            counts += self._counted(upper, self._weights(finite, some, others), UPPER_BINS)
         return counts
 
     def histogram_within(self, upper: int) -> NDArray[np.int64]:
@@ -124,8 +178,7 @@ class CudaStrips:
         for strip, some, others in self._strips():
             bits = strip.view(torch.int32)
             inside = bits >> LOW_BITS == upper
-            pairs = self._pairs(some, others)
-            weights = None if pairs is None else pairs.view(strip.shape)[inside]
+            weights = self._weights(inside, some, others)
             counts += self._counted(bits[inside] & (LOWER_BINS - 1), weights, LOWER_BINS)
         return counts
 
@@ -175,11 +228,17 @@ class CudaStrips:
         distances[torch.arange(len(which), device=self._device), which] = 0
         return _numpy(distances)
 
-    def _pairs(self, some: slice, others: slice) -> torch.Tensor | None:
-        """Return how many pairs of images each distance of a strip stands for; None for one each."""
+    def _weights(self, mask: torch.Tensor, some: slice, others: slice) -> torch.Tensor | None:
+        """Return how many pairs of images those distances of a strip stand for; None for one each."""
         if self._copies is None:
             return None
-        return (self._copies[some, None] * self._copies[others]).ravel()
+        return (self._copies[some, None] * self._copies[others])[mask]
+
+    def _sum(self, mask: torch.Tensor, some: slice, others: slice) -> int:
+        """Return how many pairs of images those distances of a strip stand for together."""
+        if self._copies is None:
+            return int(mask.sum())
+        return int(self._copies[some] @ mask.double() @ self._copies[others])
 
     def _counted(self, bins: torch.Tensor, weights: torch.Tensor | None, count: int) -> NDArray[np.int64]:
         return _numpy(torch.bincount(bins, weights, minlength=count)).astype(np.int64)
@@ -242,8 +301,9 @@ class CudaBlocks:
     ) -> Iterator[tuple[torch.Tensor, slice, slice]]:
         """Yield the distances, a block at a time."""
         mine, theirs = (torch.from_numpy(rows).to(self._device) for rows in (which, others))
-        width = min(len(others), _ELEMENTS // 256)
-        height = max(1, _ELEMENTS // width)
+        elements = _at_once(_free(self._device))
+        width = min(len(others), max(1, elements // 256))
+        height = max(1, elements // width)
         for start in range(0, len(which), height):
             for column in range(0, len(others), width):
                 these, those = slice(start, start + height), slice(column, column + width)
@@ -260,13 +320,37 @@ class _Rows:
 
     def __init__(self, rows: Rows, device: torch.device) -> None:
         self._values, self._squares = (torch.from_numpy(each).to(device) for each in (rows.values, rows.squares))
+        self._alike = bool((rows.squares == 1).all())
 
     def distances(self, some: Any, others: Any) -> torch.Tensor:
         """Return the squared distances of some rows to others, float32; the smallest are 0, see `rows.SAME`."""
-        products = self._values[some] @ self._values[others].T
-        lengths = self._squares[some, None] + self._squares[others]
-        distances = products.mul_(-2).add_(lengths)
-        return distances.mul_(distances > lengths.mul_(SAME)).to(torch.float32)
+        mine, theirs = self._values[some], self._values[others].T
+        if self._alike:
+            # All lengths are 1: fewer operations on what a GPU is slowest at, its memory.
+            found = torch.addmm(self._values.new_tensor(2.0), mine, theirs, alpha=-2)
+            return torch.threshold_(found, SAME * 2, 0.0).to(torch.float32)
+        found = torch.addmm(self._squares[others], mine, theirs, alpha=-2).add_(self._squares[some, None])
+        lengths = (SAME * self._squares[some, None]) + SAME * self._squares[others]
+        return found.masked_fill_(found <= lengths, 0.0).to(torch.float32)
+
+    def apart(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Return the squared distances of pairs of rows, float32."""
+        size = max(1, _SAMPLED_ELEMENTS // self._values.shape[1])
+        found = [
+            self._squares[a] + self._squares[b] - 2 * (self._values[a] * self._values[b]).sum(1)
+            for a, b in zip(one.split(size), other.split(size), strict=True)
+        ]
+        return torch.cat(found).clamp_(min=0).to(torch.float32)
+
+
+def _free(device: torch.device) -> int:
+    """Return how many bytes the device has free."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else _UNTOLD
+
+
+def _at_once(free: int) -> int:
+    """Return how many distances a strip or block has."""
+    return max(1, min(_ELEMENTS, free // _AT_ONCE))
 
 
 def _bits(number: float) -> int:

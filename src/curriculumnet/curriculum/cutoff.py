@@ -6,7 +6,8 @@ bits, 65,536 bins, and within one of these bins of the lower ones, where each bi
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,46 @@ UPPER_BINS, LOWER_BINS = 1 << 31 - LOW_BITS, 1 << LOW_BITS
 """Bins of the two histograms."""
 
 
-class Pairs(Protocol):
-    """The distances of all pairs of rows, of which images are counted by distance."""
+class Pairs(ABC):
+    """The distances of all pairs of different rows, of which images are counted by distance.
 
+    Attributes
+    ----------
+    total : int
+        How many pairs of images there are.
+    """
+
+    def __init__(self, copies: NDArray[np.int64]) -> None:
+        self.total = (int(copies.sum()) ** 2 - int((copies**2).sum())) // 2
+
+    @abstractmethod
     def histogram(self) -> NDArray[np.int64]:
         """Count pairs of images by the upper bits of their distance; shape (65,536,)."""
-        ...
 
+    @abstractmethod
     def histogram_within(self, upper: int) -> NDArray[np.int64]:
         """Count the pairs whose distance has these upper bits by its lower ones; shape (32,768,)."""
-        ...
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        return self.histogram()
+
+    def element(self, place: int) -> np.float32:
+        """Return the distance at a place of the ascending order of all pairs."""
+        ends = self._counts.cumsum()
+        upper = int(ends.searchsorted(place, side="right"))
+        within = self.histogram_within(upper).cumsum()
+        lower = int(within.searchsorted(place - (ends[upper] - self._counts[upper]), side="right"))
+        return _float(upper, lower)
+
+    def least_positive(self) -> np.float32:
+        """Return the least distance above 0; 0 where there is none."""
+        for upper in self._counts.nonzero()[0].tolist():
+            within = self.histogram_within(upper)
+            within[: 1 if upper == 0 else 0] = 0
+            if within.any():
+                return _float(upper, int(within.nonzero()[0][0]))
+        return np.float32(0)
 
 
 def find_cutoff(pairs: Pairs, copies: NDArray[np.int64], percent: float) -> np.float32:
@@ -46,32 +77,11 @@ def find_cutoff(pairs: Pairs, copies: NDArray[np.int64], percent: float) -> np.f
     # Images that are at distance 0 from each other because they are the same, or one.
     zeros = int((copies**2).sum())
     place = min(int(n * n * percent / 100), n * n - 1)
-    counts = pairs.histogram()
-    total = int(counts.sum())
-    if place >= zeros and total:
-        cutoff = _element(pairs, min(total * (place - zeros) // (n * n - zeros), total - 1), counts)
+    if place >= zeros and pairs.total:
+        cutoff = pairs.element(min(pairs.total * (place - zeros) // (n * n - zeros), pairs.total - 1))
         if cutoff > 0:
             return cutoff
-    return _least_positive(pairs, counts)
-
-
-def _element(pairs: Pairs, place: int, counts: NDArray[np.int64]) -> np.float32:
-    """Return the distance at a place of the ascending order of all pairs."""
-    ends = counts.cumsum()
-    upper = int(ends.searchsorted(place, side="right"))
-    within = pairs.histogram_within(upper).cumsum()
-    lower = int(within.searchsorted(place - (ends[upper] - counts[upper]), side="right"))
-    return _float(upper, lower)
-
-
-def _least_positive(pairs: Pairs, counts: NDArray[np.int64]) -> np.float32:
-    """Return the least distance above 0; 0 where there is none."""
-    for upper in counts.nonzero()[0].tolist():
-        within = pairs.histogram_within(upper)
-        within[: 1 if upper == 0 else 0] = 0
-        if within.any():
-            return _float(upper, int(within.nonzero()[0][0]))
-    return np.float32(0)
+    return pairs.least_positive()
 
 
 def _float(upper: int, lower: int) -> np.float32:

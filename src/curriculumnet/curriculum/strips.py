@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curriculumnet.curriculum.cutoff import LOW_BITS, LOWER_BINS, UPPER_BINS
+from curriculumnet.curriculum.cutoff import LOW_BITS, LOWER_BINS, UPPER_BINS, Pairs
 from curriculumnet.curriculum.jit import compiled
 from curriculumnet.curriculum.rows import SAME, Rows
 from curriculumnet.curriculum.threads import thread_count
@@ -37,7 +37,7 @@ _LOW = LOWER_BINS - 1
 _INFINITY = int(np.array(np.inf, np.float32).view(np.int32))
 
 
-class Strips:
+class Strips(Pairs):
     """The distances of all pairs of rows, kept or computed anew in each pass.
 
     Each thread has strips of its own, of which it computes the products, too.
@@ -54,6 +54,7 @@ class Strips:
     """
 
     def __init__(self, rows: Rows) -> None:
+        super().__init__(rows.copies)
         self.values, self.squares = rows.values, rows.squares
         self.copies = rows.copies.astype(np.int32)
         n = len(rows)
