@@ -157,6 +157,7 @@ def run(
     label_column: str = "label",
     file_column: str = "file_name",
     group_column: str | None = None,
+    rank_column: str | None = None,
     exclude_category: tuple[str, ...] = (),
     min_side: int = 16,
     min_images: int = 2,
@@ -201,6 +202,8 @@ def run(
         A table's column of file names.
     group_column : str, optional
         A table's column of groups that must not be split.
+    rank_column : str, optional
+        A table's column with its own order, for --method given.
     exclude_category : tuple of str
         A category to leave out; may be repeated.
     min_side : int
@@ -326,7 +329,7 @@ def _go(given: dict[str, Any], started: dict[str, Any]) -> Run:
 def _check(given: dict[str, Any]) -> None:
     """Find out before hours of work what would stop it afterwards."""
     from curriculumnet.curriculum.methods import METHODS
-    from curriculumnet.errors import FeaturesError, UnknownNameError
+    from curriculumnet.errors import FeaturesError, UnknownNameError, UsageError
     from curriculumnet.ingestion.sources.kinds import check_there
     from curriculumnet.training.settings import check_choices, check_ranges
 
@@ -337,6 +340,8 @@ def _check(given: dict[str, Any]) -> None:
     check_choices(run, {"optimizer": given["optimizer"]})
     if given["method"] not in METHODS:
         raise UnknownNameError("method", given["method"], METHODS)
+    if METHODS[given["method"]].needs_ranks and given["rank_column"] is None:
+        raise UsageError(f"--method {given['method']} orders by a column of the source: name it by --rank-column.")
     features_from = given["features_from"]
     is_file = features_from is not None and features_from.lower().endswith(".npy")
     if is_file and not Path(features_from).is_file():

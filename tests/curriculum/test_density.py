@@ -366,7 +366,7 @@ def test_images_that_are_all_nearly_equal_are_all_neighbours_by_the_gaussian_ker
 
 def test_features_too_large_for_their_squares_are_refused():
     features = np.random.default_rng(0).normal(size=(20, 3))
-    with pytest.raises(ValueError, match="features are too large for squared distances: multiply them"):
+    with pytest.raises(ValueError, match="features are too large for squared distances: divide them"):
         density_peaks(features * 2.0**501)
     with pytest.raises(ValueError, match="features are too small for squared distances: multiply them"):
         density_peaks(features * 2.0**-560)

@@ -22,7 +22,7 @@ from curriculumnet.work.folder import IMAGES, WorkFolder
 CATEGORIES = ["ant", "bee", "cat", "empty"]
 
 
-def write_images(folder, labels, splits, states):
+def write_images(folder, labels, splits, states, ranks=None):
     n = len(labels)
     columns = {
         "image_id": np.arange(n),
@@ -33,7 +33,7 @@ def write_images(folder, labels, splits, states):
         "state": list(states),
         "reason": ["" if state == "used" else "set aside" for state in states],
         "label_conflict": [False] * n,
-    }
+    } | ({} if ranks is None else {"rank": ranks})
     folder.write_table(IMAGES, tables.build(tables.IMAGES, columns))
     folder.stamp("ingest", {}, {}, [IMAGES], 0.0, categories=CATEGORIES)
 
@@ -52,7 +52,7 @@ def work(tmp_path):
     labels = rng.choice(CATEGORIES[:3], 200)
     splits = rng.choice(["train", "val"], 200, p=[0.9, 0.1])
     states = rng.choice(["used", "copy"], 200, p=[0.9, 0.1])
-    write_images(folder, labels, splits, states)
+    write_images(folder, labels, splits, states, [i * 7 % 200 / 4 if i % 9 else None for i in range(200)])
     write_features(folder, "net", rng.normal(1.0, 1.0, (200, 12)).astype(np.float32))
     return folder
 
@@ -251,14 +251,12 @@ def test_a_summary_names_the_subsets(work):
 
 
 def test_wrong_use_is_told_apart(work, tmp_path):
-    with pytest.raises(UnknownNameError, match="There is no method 'dense': it must be one of density, kmeans"):
+    with pytest.raises(UnknownNameError, match="There is no method 'dense': it must be one of density, given"):
         design(work.path, method="dense")
     with pytest.raises(UnknownNameError, match="There is no features 'nte': it must be one of net"):
         design(work.path, features="nte")
     with pytest.raises(UsageError, match="cannot name a curriculum"):
         design(work.path, name="../elsewhere")
-    with pytest.raises(UsageError, match="n_subsets must be a whole number"):
-        design(work.path, n_subsets=0)
     with pytest.raises(WorkFolderError, match="is no work folder"):
         design(tmp_path / "nothing")
 
@@ -312,10 +310,104 @@ def test_a_large_category_is_estimated_and_the_table_says_so(work):
     assert not other.table()["density"].equals(made.table()["density"])
 
 
-@pytest.mark.parametrize(("setting", "said"), [({"exact_up_to": 0}, "at least 1"), ({"landmarks": 1}, "at least 2")])
-def test_estimates_out_of_range_are_refused(work, setting, said):
-    with pytest.raises(UsageError, match=said):
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"n_subsets": 0}, "--n-subsets must be a whole number in 1 … 127, not 0."),
+        ({"cutoff_percent": 101.0}, "--cutoff-percent must lie in 0 … 100, not 101.0."),
+        ({"exact_up_to": 0}, "--exact-up-to is 0, but must be at least 1."),
+        ({"landmarks": 1}, "--landmarks is 1, but must be at least 2; some thousands are usual."),
+        ({"seed": -1}, "--seed is -1: it must be at least 0."),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_their_flags(work, setting, said):
+    with pytest.raises(UsageError) as raised:
         design(work.path, **setting)
+    assert str(raised.value) == said
+
+
+# -- what a method uses -----------------------------------------------------------------------------------------------
+
+OTHER = {
+    "n_subsets": 2,
+    "by": "density",
+    "cutoff_percent": 20.0,
+    "metric": "cosine",
+    "normalise": False,
+    "kernel": "gaussian",
+    "exact_up_to": 20,
+    "landmarks": 30,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_that_a_method_does_not_use_change_nothing_and_are_named(work, capsys, method):
+    unused = {name: value for name, value in OTHER.items() if name not in METHODS[method].uses}
+    usual = design(work.path, method=method, name="usual", quiet=True)
+    used = {name: value for name, value in OTHER.items() if name not in unused}
+    design(work.path, method=method, name="used", quiet=True, **used)
+    assert "does not use" not in capsys.readouterr().err
+    for name, value in unused.items():
+        made = design(work.path, method=method, name="other", quiet=True, **{name: value})
+        assert made.table().equals(usual.table())
+        flag = "--no-normalise" if name == "normalise" else f"--{name.replace('_', '-')}"
+        assert f"The method {method} does not use {flag}: it changes nothing.\n" in capsys.readouterr().err
+    assert OTHER.keys() | {"seed"} >= METHODS[method].uses
+
+
+def test_several_settings_that_a_method_does_not_use_are_one_sentence(work, capsys):
+    design(work.path, method="random", by="density", metric="cosine", normalise=False, n_subsets=2, seed=5, quiet=True)
+    said = "Warning: The method random does not use --by, --metric and --no-normalise: they change nothing.\n"
+    assert said in capsys.readouterr().err
+
+
+# -- the source's own order -------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_the_source_is_taken_as_it_is(work):
+    made = design(work.path, method="given", quiet=True)
+    ids, labels = usable(work)
+    ranks = np.array([row["rank"] or np.nan for row in tables.read(work.file(IMAGES)).to_pylist()])[ids]
+    ranks[ids == 0] = np.nan
+    table = made.table()
+    for category in CATEGORIES[:3]:
+        inside = np.flatnonzero(labels == category)
+        own, cleanliness = ranks[inside], table["cleanliness"].to_numpy()[inside]
+        ranked = np.isfinite(own)
+        assert 0 < ranked.sum() < len(own)
+        assert (np.diff(cleanliness[ranked][np.argsort(own[ranked])]) < 0).all()
+        assert cleanliness[~ranked].max() < cleanliness[ranked].min()
+        assert len(set(cleanliness[~ranked])) == 1
+        subset = table["subset"].to_numpy()[inside]
+        assert set(subset[~ranked]) == {2}
+        assert (np.diff(subset[np.argsort(np.where(ranked, own, np.inf))]) >= 0).all()
+    assert table["density"].null_count == made.images
+    assert not any(table["is_centre"].to_pylist())
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_without_ranks_there_is_no_order_of_the_source(tmp_path, column):
+    folder = WorkFolder.create(tmp_path / "work")
+    write_images(folder, ["ant"] * 3 + ["bee"], ["train"] * 3 + ["val"], ["used"] * 4, [None, None, None, 1.0])
+    if not column:
+        # As an earlier version wrote it.
+        folder.write_table(IMAGES, tables.read(folder.file(IMAGES), memory_map=False).drop_columns("rank"))
+    write_features(folder, "net", np.eye(4, dtype=np.float32))
+    with pytest.raises(UsageError, match=r"No training image of .* has a rank: `curriculumnet ingest .* --rank-column"):
+        design(folder.path, method="given")
+    assert design(folder.path, method="random", quiet=True).images == 3
+
+
+def test_a_category_that_the_source_does_not_order_is_named(tmp_path, capsys):
+    folder = WorkFolder.create(tmp_path / "work")
+    ranks = [1.0, 2.0, None, None, None]
+    write_images(folder, ["ant", "ant", "ant", "bee", "bee"], ["train"] * 5, ["used"] * 5, ranks)
+    write_features(folder, "net", np.eye(5, dtype=np.float32))
+    made = design(folder.path, method="given", quiet=True)
+    said = "No image of 1 categories has a rank, so that all of theirs count as clean (bee)."
+    assert said in capsys.readouterr().err
+    assert made.table()["cleanliness"].to_pylist()[3:] == [1, 1]
+    assert made.table()["subset"].to_pylist() == [0, 1, 2, 0, 0]
 
 
 # -- stopped and started again ----------------------------------------------------------------------------------------
@@ -435,7 +527,11 @@ def test_a_full_disk_is_one_sentence_and_what_was_found_is_kept(work, monkeypatc
 @pytest.mark.parametrize("scale", [1e30, 1e-30])
 def test_features_whose_distances_cannot_be_written_are_refused(work, scale):
     write_features(work, "odd", (features_of(work) * scale).astype(np.float32))
-    with pytest.raises(FeaturesError, match=r"too (large|small) for their squared distances to be written"):
+    size, mend = ("large", "divide") if scale > 1 else ("small", "multiply")
+    with pytest.raises(FeaturesError, match=f"too {size} for their squared distances to be .* float32: {mend} them"):
+        design(work.path, features="odd", normalise=False)
+    write_features(work, "odd", features_of(work).astype(np.float64) * scale**8)
+    with pytest.raises(FeaturesError, match=f"since its features are too {size} for squared distances: {mend} them"):
         design(work.path, features="odd", normalise=False)
     assert design(work.path, features="odd").images == design(work.path, features="net").images
 
@@ -443,6 +539,14 @@ def test_features_whose_distances_cannot_be_written_are_refused(work, scale):
 @pytest.mark.parametrize("method", METHODS)
 def test_any_seed_will_do(work, method):
     assert design(work.path, method=method, seed=2**70).images
+
+
+def test_what_was_begun_and_left_for_what_is_there_already_is_given_up(work, monkeypatch):
+    made = design(work.path, name="stopped")
+    begun = stopped_after_two(work, monkeypatch, by="density")
+    assert begun.is_file()
+    assert design(work.path, name="stopped") == made
+    assert not begun.exists()
 
 
 def test_what_was_begun_with_other_settings_or_features_is_begun_anew(work, monkeypatch, capsys):

@@ -20,6 +20,12 @@ def category_with_outliers(seed, n_right=90, n_wrong=30, d=16):
     return np.concatenate([right, wrong])[order].astype(np.float32), (np.arange(len(order)) < n_right)[order]
 
 
+def designed(features, mean, method, options):
+    """Design a category; where the source's own order is asked for, it is that of the rows' lengths."""
+    ranks = np.linalg.norm(features, axis=1) if method in METHODS and METHODS[method].needs_ranks else None
+    return design_category(features, mean, method, options, ranks)
+
+
 @every_method
 def test_it_has_a_line_of_description(method):
     assert 20 < len(METHODS[method].description) < 100
@@ -30,7 +36,7 @@ def test_it_has_a_line_of_description(method):
 @every_order
 def test_length_type_and_range(method, by):
     features, _ = category_with_outliers(0)
-    found = design_category(features, features.mean(axis=0), method, Options(by=by))
+    found = designed(features, features.mean(axis=0), method, Options(by=by))
     assert found.subset.dtype == np.int8
     assert found.subset.shape == found.cleanliness.shape == found.ordering.doubt.shape == (len(features),)
     assert set(found.subset.tolist()) == {0, 1, 2}
@@ -44,7 +50,7 @@ def test_length_type_and_range(method, by):
 @every_order
 def test_direction_the_less_doubt_the_cleaner(method, by):
     features, _ = category_with_outliers(1)
-    found = design_category(features, features.mean(axis=0), method, Options(by=by))
+    found = designed(features, features.mean(axis=0), method, Options(by=by))
     order = np.argsort(found.ordering.doubt)
     assert (np.diff(found.subset[order]) >= 0).all()
     assert (np.diff(found.cleanliness[order]) <= 0).all()
@@ -56,7 +62,7 @@ def test_direction_the_less_doubt_the_cleaner(method, by):
 @every_method
 def test_the_same_seed_gives_the_same_bytes(method):
     features, _ = category_with_outliers(2)
-    one, two = (design_category(features, None, method, Options(seed=7)) for _ in range(2))
+    one, two = (designed(features, None, method, Options(seed=7)) for _ in range(2))
     assert one.ordering.doubt.tobytes() == two.ordering.doubt.tobytes()
     assert one.subset.tobytes() == two.subset.tobytes()
 
@@ -66,8 +72,8 @@ def test_the_order_of_the_rows_is_irrelevant(method):
     features, _ = category_with_outliers(3)
     order = np.random.default_rng(0).permutation(len(features))
     mean = features.mean(axis=0)
-    straight = design_category(features, mean, method, Options())
-    turned = design_category(features[order], mean, method, Options())
+    straight = designed(features, mean, method, Options())
+    turned = designed(features[order], mean, method, Options())
     assert turned.ordering.doubt.tolist() == straight.ordering.doubt[order].tolist()
     assert turned.subset.tolist() == straight.subset[order].tolist()
     assert turned.cleanliness.tolist() == straight.cleanliness[order].tolist()
@@ -79,10 +85,10 @@ def test_the_centre_and_its_copies_are_clean_and_have_no_say_where_the_others_ar
     # Of many dimensions, where all images lie about equally far from the centre, which is at no distance from itself.
     features, right = category_with_outliers(4, n_right, n_right // 3, d=1000)
     mean = features.mean(axis=0) * 0
-    centre = design_category(features, mean, "density", Options()).ordering.centre
+    centre = designed(features, mean, "density", Options()).ordering.centre
     features = np.concatenate([features, np.repeat(features[[centre]], copies - 1, axis=0)])
     right = np.concatenate([right, np.ones(copies - 1, bool)])
-    found = design_category(features, mean, "density", Options())
+    found = designed(features, mean, "density", Options())
     same = found.ordering.doubt == 0
     assert same.sum() == copies
     assert (found.subset[same] == 0).all()
@@ -92,7 +98,7 @@ def test_the_centre_and_its_copies_are_clean_and_have_no_say_where_the_others_ar
 
 
 def test_where_distances_are_few_the_centre_is_a_subset_as_any_value_is():
-    found = design_category(np.array([[0.0], [1.0], [-1.0], [2.5]]), None, "density", Options())
+    found = designed(np.array([[0.0], [1.0], [-1.0], [2.5]]), None, "density", Options())
     assert found.ordering.doubt.tolist() == [0, 1, 1, 6.25]
     assert found.subset.tolist() == [0, 1, 1, 2]
 
@@ -100,7 +106,7 @@ def test_where_distances_are_few_the_centre_is_a_subset_as_any_value_is():
 @every_method
 @every_order
 def test_one_image_is_clean(method, by):
-    found = design_category(np.array([[1.0, 2.0]]), None, method, Options(by=by))
+    found = designed(np.array([[1.0, 2.0]]), None, method, Options(by=by))
     assert found.subset.tolist() == [0]
     assert found.cleanliness.tolist() == [1.0]
 
@@ -108,7 +114,7 @@ def test_one_image_is_clean(method, by):
 @every_method
 @every_order
 def test_equal_images_are_all_clean(method, by):
-    found = design_category(np.full((6, 2), 0.3), np.full(2, 0.1), method, Options(by=by))
+    found = designed(np.full((6, 2), 0.3), np.full(2, 0.1), method, Options(by=by))
     assert found.subset.tolist() == [0] * 6
     assert found.cleanliness.tolist() == [1.0] * 6
 
@@ -116,7 +122,7 @@ def test_equal_images_are_all_clean(method, by):
 @every_method
 def test_ties_share_everything(method):
     features, _ = category_with_outliers(4)
-    found = design_category(np.concatenate([features, features]), None, method, Options())
+    found = designed(np.concatenate([features, features]), None, method, Options())
     n = len(features)
     assert found.subset[:n].tolist() == found.subset[n:].tolist()
     assert found.cleanliness[:n].tolist() == found.cleanliness[n:].tolist()
@@ -124,7 +130,7 @@ def test_ties_share_everything(method):
 
 @every_method
 def test_negative_zero_is_zero(method):
-    found = design_category(np.array([[0.0, 1.0], [-0.0, 1.0], [4.0, 4.0]]), None, method, Options())
+    found = designed(np.array([[0.0, 1.0], [-0.0, 1.0], [4.0, 4.0]]), None, method, Options())
     assert found.ordering.doubt[0] == found.ordering.doubt[1]
 
 
@@ -134,18 +140,18 @@ def test_features_that_are_not_finite_are_refused(method, bad):
     features, _ = category_with_outliers(5)
     features[3, 2] = bad
     with pytest.raises(ValueError, match="features must be finite"):
-        design_category(features, None, method, Options())
+        designed(features, None, method, Options())
 
 
 @every_method
 def test_no_features_are_refused(method):
     with pytest.raises(ValueError, match="at least one row and one column"):
-        design_category(np.zeros((0, 3)), None, method, Options())
+        designed(np.zeros((0, 3)), None, method, Options())
 
 
 def share_right_in_the_clean_subset(method, seed):
     features, right = category_with_outliers(seed)
-    return right[design_category(features, None, method, Options(seed=seed)).subset == 0].mean()
+    return right[designed(features, None, method, Options(seed=seed)).subset == 0].mean()
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "random"])
@@ -154,17 +160,34 @@ def test_it_beats_random_where_the_outliers_are_known(method):
         assert share_right_in_the_clean_subset(method, seed) > share_right_in_the_clean_subset("random", seed) + 0.1
 
 
+def test_images_without_a_rank_come_behind_all_others_and_are_equal():
+    ranks = np.array([3.0, np.nan, 1.0, 2.0, np.nan, 900.0])
+    found = design_category(np.eye(6), None, "given", Options(), ranks)
+    doubt = found.ordering.doubt
+    assert doubt[[0, 2, 3, 5]].tolist() == [3.0, 1.0, 2.0, 900.0]
+    assert doubt[1] == doubt[4] > 900
+    assert found.subset.tolist() == [1, 2, 0, 0, 2, 2]
+    assert found.cleanliness.tolist() == pytest.approx([7 / 12, 2 / 12, 11 / 12, 9 / 12, 2 / 12, 5 / 12])
+    assert found.ordering.centre is None
+
+
+def test_without_any_rank_all_images_are_equal_and_an_order_by_ranks_needs_them():
+    assert design_category(np.eye(4), None, "given", Options(), np.full(4, np.nan)).cleanliness.tolist() == [1] * 4
+    with pytest.raises(ValueError, match="ranks must be given"):
+        design_category(np.eye(4), None, "given", Options())
+
+
 def test_random_is_no_better_than_chance_and_follows_its_seed():
     shares = [share_right_in_the_clean_subset("random", seed) for seed in range(40)]
     assert np.mean(shares) == pytest.approx(0.75, abs=0.04)
     features, _ = category_with_outliers(6)
-    one, two = (design_category(features, None, "random", Options(seed=seed)).subset for seed in (0, 1))
+    one, two = (designed(features, None, "random", Options(seed=seed)).subset for seed in (0, 1))
     assert (one != two).any()
 
 
 def test_unknown_names_and_wrong_numbers_are_refused():
-    with pytest.raises(UnknownNameError, match="There is no method 'densty': it must be one of density, kmeans"):
-        design_category(np.eye(2), None, "densty", Options())
+    with pytest.raises(UnknownNameError, match="There is no method 'densty': it must be one of density, given, kmeans"):
+        designed(np.eye(2), None, "densty", Options())
     with pytest.raises(UnknownNameError, match="There is no metric 'l2': it must be one of cosine, sqeuclidean"):
         Options(metric="l2")
     with pytest.raises(UnknownNameError, match="There is no kernel 'box'"):

@@ -218,6 +218,26 @@ def test_groups_stay_whole(crawl: Path, ingest: Callable[..., Any], tmp_path: Pa
     assert result.used["val"] == 6
 
 
+def test_the_order_of_a_table_is_kept_and_asked_of_the_crawl_only(
+    crawl: Path, ingest: Callable[..., Any], write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(crawl.rglob("*.png"))
+    lines = [f"{p.relative_to(crawl).as_posix()},{p.parent.name},{n / 2 if n % 5 else ''}" for n, p in enumerate(paths)]
+    table = write("crawl/t.csv", ("file_name,label,place\n" + "\n".join(lines)).encode())
+    write("clean/cat/1.png", png(500))
+    options = {"test": crawl.parent / "clean", "output": crawl.parent / "work"}
+    before = ingest(table, **options)
+    assert before.table()["rank"].null_count == len(paths) + 1
+    assert "rank_column" not in WorkFolder.open(before.work).record("ingest").settings
+    made = ingest(table, rank_column="place", **options)
+    expected = {f"crawl:{p.relative_to(crawl).as_posix()}": n / 2 if n % 5 else None for n, p in enumerate(paths)}
+    assert {name: row["rank"] for name, row in rows(made).items()} == expected | {"test:cat/1.png": None}
+    capsys.readouterr()
+    ingest(table, rank_column="place", quiet=False, **options)
+    assert "nothing to do" in capsys.readouterr().err
+    assert ingest(table, **options).table()["rank"].null_count == len(paths) + 1
+
+
 def test_given_pictures_are_the_validation_and_test_and_never_trained_on(
     crawl: Path, write: Write, ingest: Callable[..., Any]
 ) -> None:
@@ -497,6 +517,7 @@ def test_pictures_to_measure_on_that_cannot_be_used(crawl: Path, ingest: Callabl
         ({"seed": -1}, "--seed is -1, but must be at least 0"),
         ({"workers": -1}, "--workers is -1, but must be at least 0"),
         ({"group_column": "sender"}, r"--group-column names a column of a table"),
+        ({"rank_column": "place"}, r"--rank-column names a column of a table"),
     ],
 )
 def test_settings_that_cannot_be(crawl: Path, ingest: Callable[..., Any], options: dict[str, Any], match: str) -> None:

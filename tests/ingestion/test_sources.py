@@ -177,6 +177,35 @@ def test_a_table_tells_groups_links_licences_and_splits(files: Path) -> None:
         assert listing.splits.to_pylist() == ["train", "val", None, "test"]
 
 
+def test_a_table_tells_its_own_order(files: Path) -> None:
+    for kind, values in (
+        ("t.csv", [" 3", "-0.5", "1e3", ""]),
+        ("t.tsv", [3, -0.5, 1000, None]),
+        ("t.jsonl", [3, -0.5, "1e3", None]),
+        ("t.parquet", [3.0, -0.5, 1000.0, float("nan")]),
+    ):
+        rows = [row | {"place": value} for row, value in zip(named(), values, strict=True)]
+        listing = read_source(as_table(files / kind, rows), rank_column="place").listing
+        assert listing.ranks is not None
+        assert listing.ranks.to_pylist() == [3.0, -0.5, 1000.0, None]
+    assert read_source(files / "t.csv").listing.ranks is None
+    # All digits of a number count.
+    exact = [0.1 + 0.2, 0.3, 1 / 3, 2**53]
+    rows = [row | {"place": value} for row, value in zip(named(), exact, strict=True)]
+    for kind in ("t.csv", "t.jsonl"):
+        listing = read_source(as_table(files / kind, rows), rank_column="place").listing
+        assert listing.ranks is not None
+        assert listing.ranks.to_pylist() == exact
+
+
+@pytest.mark.parametrize("value", ["first", "1,5", "inf", "nan", "1e999", True])
+def test_what_is_no_finite_number_is_no_rank(files: Path, value: object) -> None:
+    rows = [row | {"place": place} for row, place in zip(named(), (1, 2, value, 4), strict=True)]
+    for kind in ("t.csv", "t.jsonl"):
+        with pytest.raises(SourceError, match=rf"'place' of .* has the value '{value}' in row 3, but must hold finite"):
+            read_source(as_table(files / kind, rows), rank_column="place")
+
+
 def test_labels_that_are_numbers_become_text(files: Path) -> None:
     for values, expected in (
         ([7, 7, 10, 10], ["7", "7", "10", "10"]),
@@ -254,6 +283,14 @@ def test_groups_are_asked_of_tables_only(files: Path) -> None:
         read_source(as_table(files / "t.csv", named()), group_column="sender")
 
 
+def test_an_order_is_asked_of_tables_only(files: Path) -> None:
+    for given in (files, as_list(files / "t.txt")):
+        with pytest.raises(UsageError, match=r"--rank-column names a column of a table, but .* is no table"):
+            read_source(given, rank_column="place")
+    with pytest.raises(SourceError, match=r"has no column 'place'; its columns are 'file_name', .* by --rank-column"):
+        read_source(as_table(files / "t.csv", named()), rank_column="place")
+
+
 def test_a_picture_inside_a_tar_is_no_source(files: Path, tmp_path: Path) -> None:
     path = packed(files, tmp_path / "x.tar")
     with pytest.raises(SourceError, match="is a file, but no list or table"):
@@ -297,3 +334,16 @@ def test_the_fingerprint_is_of_the_files_and_of_what_is_said_of_them(files: Path
     as_table(table, named())
     (files / FILES[0][0]).write_bytes(b"other bytes")
     assert fingerprint(table) != before
+
+
+def test_the_fingerprint_is_of_the_order_where_that_is_asked_for(files: Path) -> None:
+    def of(places: tuple[int, ...], column: str | None) -> str:
+        rows = [row | {"place": place} for row, place in zip(named(), places, strict=True)]
+        source = read_source(as_table(files / "t.csv", rows), rank_column=column)
+        return source.fingerprint(source.stamps())
+
+    first = of((1, 2, 3, 4), "place")
+    assert of((1, 2, 3, 4), "place") == first
+    assert of((1, 2, 4, 3), "place") != first
+    # Else it is what it was before there were ranks.
+    assert of((1, 2, 4, 3), None) == of((1, 2, 3, 4), None) == fingerprint(as_table(files / "t.csv", named()))

@@ -173,7 +173,7 @@ class CurriculumClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         orderings = []
         for place in range(len(self.classes_)):
             rows = np.flatnonzero(category == place)
-            found = METHODS["density"].order(X[rows], mean, options)
+            found = METHODS["density"].order(X[rows], mean, options, None)
             for name, values in found.columns.items():
                 getattr(self, f"{name}_")[rows] = values
             self.cleanliness_[rows] = rank_cleanliness(found.doubt)

@@ -5,7 +5,7 @@ A method gives each image a number, its doubt; the subsets are cut from it and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curriculumnet.curriculum import density, feature_kmeans, random_order, subsets
+from curriculumnet.curriculum import density, feature_kmeans, given_order, random_order, subsets
+from curriculumnet.curriculum.features import checked
 from curriculumnet.errors import UnknownNameError, UsageError
 
 ORDERS = {
@@ -73,21 +74,39 @@ class Options:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("order to cut subsets from", self.by, ORDERS),
-            ("metric", self.metric, density.METRICS),
-            ("kernel", self.kernel, density.KERNELS),
-        ):
-            if name not in known:
-                raise UnknownNameError(kind, name, known)
-        if not 0 <= self.cutoff_percent <= 100:
-            raise UsageError(f"cutoff_percent must lie in 0 … 100, not {self.cutoff_percent}.")
-        if not isinstance(self.n_subsets, Integral) or not 1 <= self.n_subsets <= 127:
-            raise UsageError(f"n_subsets must be a whole number in 1 … 127, not {self.n_subsets}.")
-        if self.exact_up_to < 1:
-            raise UsageError(f"exact_up_to is {self.exact_up_to}, but must be at least 1.")
-        if self.landmarks < 2:
-            raise UsageError(f"landmarks is {self.landmarks}, but must be at least 2; some thousands are usual.")
+        check(vars(self))
+
+
+def check(settings: Mapping[str, Any], spelled: Callable[[str], str] = str) -> None:
+    """Check the settings of a design.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        Values by the names that `Options` has.
+    spelled : callable
+        How a message writes a name, such as the flag that it is.
+
+    Raises
+    ------
+    UnknownNameError, UsageError
+        A setting is out of its range.
+    """
+    for kind, name, known in (
+        ("order to cut subsets from", "by", ORDERS),
+        ("metric", "metric", density.METRICS),
+        ("kernel", "kernel", density.KERNELS),
+    ):
+        if settings[name] not in known:
+            raise UnknownNameError(kind, settings[name], known)
+    percent, n_subsets = settings["cutoff_percent"], settings["n_subsets"]
+    if not 0 <= percent <= 100:
+        raise UsageError(f"{spelled('cutoff_percent')} must lie in 0 … 100, not {percent}.")
+    if not isinstance(n_subsets, Integral) or not 1 <= int(n_subsets) <= 127:
+        raise UsageError(f"{spelled('n_subsets')} must be a whole number in 1 … 127, not {n_subsets}.")
+    for name, least, usual in (("exact_up_to", 1, ""), ("landmarks", 2, "; some thousands are usual")):
+        if settings[name] < least:
+            raise UsageError(f"{spelled(name)} is {settings[name]}, but must be at least {least}{usual}.")
 
 
 @dataclass(frozen=True)
@@ -123,13 +142,32 @@ class Ordering:
 
 @dataclass(frozen=True)
 class Method:
-    """A method: a line of description, and the function from features, their mean and options to an ordering."""
+    """A way to order a category's images.
+
+    Attributes
+    ----------
+    description : str
+        A line.
+    order : callable
+        From features, their mean, options, and the images' ranks in their source, NaN where there is none, to an
+        ordering. Ranks are None unless the method needs them.
+    uses : frozenset of str
+        The settings of `design` that change the order, or where it is cut.
+    needs_ranks : bool
+        Whether it orders by the source's own ranks.
+    """
 
     description: str
-    order: Callable[[NDArray[Any], NDArray[np.float64] | None, Options], Ordering]
+    order: Callable[[NDArray[Any], NDArray[np.float64] | None, Options, NDArray[np.float64] | None], Ordering]
+    uses: frozenset[str]
+    needs_ranks: bool = False
 
 
-def _by_density(features: NDArray[Any], mean: NDArray[np.float64] | None, options: Options) -> Ordering:
+_Mean = NDArray[np.float64] | None
+_Ranks = NDArray[np.float64] | None
+
+
+def _by_density(features: NDArray[Any], mean: _Mean, options: Options, _ranks: _Ranks) -> Ordering:
     settings: dict[str, Any] = {
         "mean": mean,
         "cutoff_percent": options.cutoff_percent,
@@ -151,21 +189,48 @@ def _by_density(features: NDArray[Any], mean: NDArray[np.float64] | None, option
     return Ordering(doubt, columns, peaks.centre, peaks.cutoff, peaks.density_error, given=doubt == 0)
 
 
-def _by_chance(features: NDArray[Any], _mean: NDArray[np.float64] | None, options: Options) -> Ordering:
+def _by_chance(features: NDArray[Any], _mean: _Mean, options: Options, _ranks: _Ranks) -> Ordering:
     return Ordering(random_order.random_order(features, options.seed))
 
 
-def _by_kmeans(features: NDArray[Any], mean: NDArray[np.float64] | None, options: Options) -> Ordering:
+def _by_kmeans(features: NDArray[Any], mean: _Mean, options: Options, _ranks: _Ranks) -> Ordering:
     doubt, group = feature_kmeans.feature_kmeans(
         features, mean=mean, metric=options.metric, n_clusters=options.n_subsets, seed=options.seed
     )
     return Ordering(doubt, subset=group)
 
 
+def _by_given(features: NDArray[Any], _mean: _Mean, _options: Options, ranks: _Ranks) -> Ordering:
+    if ranks is None:
+        raise ValueError("ranks must be given to order by them")
+    checked(features)
+    return Ordering(given_order.given_order(ranks))
+
+
 METHODS = {
-    "density": Method("density peaks: clean is what lies near the densest image of its category", _by_density),
-    "kmeans": Method("k-means in feature space: clean is the tightest group, whatever shows in it", _by_kmeans),
-    "random": Method("a seeded random order: the control that says what a curriculum by chance does", _by_chance),
+    "density": Method(
+        "density peaks: clean is what lies near the densest image of its category",
+        _by_density,
+        frozenset(
+            ("n_subsets", "by", "cutoff_percent", "metric", "normalise", "kernel", "exact_up_to", "landmarks", "seed")
+        ),
+    ),
+    "kmeans": Method(
+        "k-means in feature space: clean is the tightest group, whatever shows in it",
+        _by_kmeans,
+        frozenset(("n_subsets", "metric", "normalise", "seed")),
+    ),
+    "given": Method(
+        "the source's own order, such as a search's: clean is what it put first",
+        _by_given,
+        frozenset(("n_subsets",)),
+        needs_ranks=True,
+    ),
+    "random": Method(
+        "a seeded random order: the control that says what a curriculum by chance does",
+        _by_chance,
+        frozenset(("n_subsets", "seed")),
+    ),
 }
 """Every method by its name."""
 
@@ -190,7 +255,7 @@ class CategoryDesign:
 
 
 def design_category(
-    features: NDArray[Any], mean: NDArray[np.float64] | None, method: str, options: Options
+    features: NDArray[Any], mean: _Mean, method: str, options: Options, ranks: _Ranks = None
 ) -> CategoryDesign:
     """Order one category's images by a method and cut them into subsets.
 
@@ -204,6 +269,9 @@ def design_category(
         A name of `METHODS`.
     options : Options
         Its settings.
+    ranks : ndarray of float64, shape (n,), optional
+        The images' places in the source's own order, lower is better, NaN where it gives none; for a method that needs
+        them.
 
     Returns
     -------
@@ -214,11 +282,11 @@ def design_category(
     UnknownNameError
         There is no such method.
     ValueError
-        Features are not a matrix of at least one row and column, or not finite.
+        Features are not a matrix of at least one row and column, or not finite; ranks are missing.
     """
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-    ordering = METHODS[method].order(features, mean, options)
+    ordering = METHODS[method].order(features, mean, options, ranks)
     return CategoryDesign(cut(ordering, options.n_subsets), subsets.rank_cleanliness(ordering.doubt), ordering)
 
 

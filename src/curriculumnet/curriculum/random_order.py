@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curriculumnet.curriculum.features import checked
+
 
 def random_order(features: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
     """Draw a number for each row that depends on the row's content and the seed alone.
@@ -31,11 +33,7 @@ def random_order(features: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
     ValueError
         Features are not a matrix of at least one row and column, or not finite.
     """
-    rows = np.asarray(features, np.float64)
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(f"features must have at least one row and one column, not the shape {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("features must be finite, but some are NaN or infinite")
+    rows = checked(features).astype(np.float64)
     rows = np.ascontiguousarray(rows) + 0.0
     key = hashlib.blake2b(str(seed).encode("ascii"), digest_size=32).digest()
     draws = [hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in rows]

@@ -10,6 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from curriculumnet.curriculum.features import checked, floats
 from curriculumnet.curriculum.jit import compiled
 
 AT_MEAN = 1e-6
@@ -113,7 +114,7 @@ def compared(features: NDArray[Any], mean: NDArray[Any] | None, metric: str) -> 
     ValueError
         Features are not a matrix of at least one row and column, or not finite.
     """
-    given = _checked(features)
+    given = checked(features)
     n, d = given.shape
     # In float64 distances that are equal are so as float32; of few columns float32 would lose the small ones.
     dtype = np.float64 if n * n * d <= _EXACT or d <= _FEW else np.float32
@@ -143,28 +144,6 @@ def _order(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     return order, new
 
 
-def _checked(features: NDArray[Any]) -> NDArray[Any]:
-    """Return features as float32 or float64, whichever holds them.
-
-    Raises
-    ------
-    ValueError
-        They are not a matrix of at least one row and column, or not finite.
-    """
-    rows = _floats(np.asarray(features))
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(f"features must have at least one row and one column, not the shape {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("features must be finite, but some are NaN or infinite")
-    return rows
-
-
-def _floats(rows: NDArray[Any]) -> NDArray[Any]:
-    if rows.dtype in (np.float32, np.float64):
-        return rows
-    return rows.astype(np.float32 if rows.dtype == np.float16 else np.float64)
-
-
 def directions(rows: NDArray[Any], mean: NDArray[Any] | None, dtype: Any = np.float64) -> NDArray[Any]:
     """Return rows of unit length, seen from the mean; zero where there is no direction.
 
@@ -181,7 +160,7 @@ def directions(rows: NDArray[Any], mean: NDArray[Any] | None, dtype: Any = np.fl
     found = np.empty(rows.shape, dtype)
     exponent = int(np.frexp(np.abs(origin).max())[1])
     length = float(np.ldexp(np.linalg.norm(np.ldexp(origin, -exponent)), exponent))
-    _to_directions(_floats(rows), origin, AT_MEAN * length, found)
+    _to_directions(floats(rows), origin, AT_MEAN * length, found)
     return found
 
 
@@ -211,7 +190,8 @@ def _centred(rows: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], float]:
     origin = np.where(deviation > 0, np.rint(mean / grid) * grid, rows[0])
     largest = math.frexp(_largest_deviation(rows, origin))[1]
     if abs(largest) > _MOST:
-        raise ValueError(f"features are too {'large' if largest > 0 else 'small'} for squared distances: multiply them")
+        size, mend = ("large", "divide") if largest > 0 else ("small", "multiply")
+        raise ValueError(f"features are too {size} for squared distances: {mend} them")
     found = np.empty(rows.shape, dtype)
     # In two steps, of which none leaves the range of float64.
     _to_shifted(rows, origin, math.ldexp(1.0, -(largest // 2)), math.ldexp(1.0, -(largest - largest // 2)), found)

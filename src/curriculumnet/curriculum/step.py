@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -133,6 +134,8 @@ class _Images:
     ids: NDArray[np.int64]
     file_names: pa.ChunkedArray
     category: NDArray[np.int64]
+    ranks: NDArray[np.float64] | None
+    """What the source itself says of their order, NaN where nothing; only for a method that needs it."""
 
     def by_category(self, categories: int, places: NDArray[np.intp] | None = None) -> list[NDArray[np.intp]]:
         """Return the places of each category's images, of all or of those that are given, in their order."""
@@ -173,7 +176,8 @@ def design(
     name : str, optional
         Name of the curriculum; the features' name unless given.
     method : str
-        How images are ordered: density, kmeans, or random as a control.
+        What orders images: density, kmeans, given; random as a control.
+        ``given`` takes the order of the source, from the column that ``ingest --rank-column`` names.
     n_subsets : int
         How many subsets to cut each category into.
     by : str
@@ -205,7 +209,7 @@ def design(
     Raises
     ------
     UsageError
-        A setting is out of its range, or the work folder has no images or features yet.
+        A setting is out of its range, the work folder has no images or features yet, or no ranks to order by.
     FeaturesError
         The features do not belong to the images.
     InputError
@@ -217,14 +221,13 @@ def design(
     --------
     >>> design("crawl-work", by="density")  # doctest: +SKIP
     """
-    from curriculumnet.curriculum.methods import METHODS, Options
+    from curriculumnet.curriculum.methods import METHODS, Options, check
 
     folder = WorkFolder.open(work)
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     if seed < 0:
         raise UsageError(f"--seed is {seed}: it must be at least 0.")
-    options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed, exact_up_to, landmarks)
     hint = f"`curriculumnet embed {folder.path} --from NETWORK` makes them."
     features = folder.find("embed", features, "features", hint)
     name = checked_name(features if name is None else name, "a curriculum")
@@ -233,7 +236,8 @@ def design(
         "method": method,
         "n_subsets": n_subsets,
         "by": by,
-        "cutoff_percent": cutoff_percent,
+        # 50 and 50.0 are one setting: what was begun with one goes on with the other.
+        "cutoff_percent": float(cutoff_percent),
         "metric": metric,
         "normalise": normalise,
         "kernel": kernel,
@@ -241,10 +245,15 @@ def design(
         "landmarks": landmarks,
         "seed": seed,
     }
+    check(settings, _flag)
+    options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed, exact_up_to, landmarks)
+    _warn_of_unused(settings)
     with folder.lock(lambda message: say(message, quiet=quiet)):
         inputs = _inputs(folder, features)
         record = folder.finished(f"design:{name}", inputs, settings)
         if record is not None:
+            # What was begun with other settings and left is given up.
+            folder.file(_begun_file(name)).unlink(missing_ok=True)
             say(f"Curriculum {name} is there already, from the same features and settings.", quiet=quiet)
         else:
             watch = Stopwatch()
@@ -270,6 +279,30 @@ def design(
 
 def _file(table: tables.Table, name: str) -> str:
     return table.file.replace("NAME", name)
+
+
+def _begun_file(name: str) -> str:
+    return tables.DESIGN_BEGUN.replace("NAME", name)
+
+
+def _flag(name: str) -> str:
+    """Return how a setting is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _warn_of_unused(settings: dict[str, Any]) -> None:
+    """Name the settings that were given although the method does not use them."""
+    from curriculumnet.curriculum.methods import METHODS
+
+    defaults = {name: parameter.default for name, parameter in inspect.signature(design).parameters.items()}
+    # By the seed, samples for the estimate of wrong labels are drawn as well.
+    known = {"features", "method", "seed"} | METHODS[settings["method"]].uses
+    unused = [name for name, value in settings.items() if name not in known and value != defaults[name]]
+    if unused:
+        flags = [_flag(f"no_{name}" if settings[name] is False else name) for name in unused]
+        listed = " and ".join([", ".join(flags[:-1]), flags[-1]] if flags[1:] else flags)
+        change = "it changes" if len(flags) == 1 else "they change"
+        warn(f"The method {settings['method']} does not use {listed}: {change} nothing.")
 
 
 def _inputs(folder: WorkFolder, features: str) -> dict[str, str]:
@@ -306,10 +339,11 @@ def _make(
     import pyarrow.parquet as pq
 
     from curriculumnet.curriculum.begun import Begun
+    from curriculumnet.curriculum.methods import METHODS
     from curriculumnet.work.matrices import open_matrix
 
     categories = folder.categories
-    images = _read_images(folder, categories)
+    images = _read_images(folder, categories, METHODS[settings["method"]].needs_ranks)
     path = folder.file(f"features/{settings['features']}.npy")
     matrix = open_matrix(path, pq.read_metadata(folder.file(IMAGES)).num_rows, mend="embed again")
     finite, mean = _finite_and_mean(matrix, images.ids)
@@ -318,7 +352,7 @@ def _make(
             f"None of the {len(finite):,} training images has finite features in {path}: embed again, or others."
         )
     origin = mean if settings["normalise"] else None
-    path = folder.file(f"curricula/{name}.begun")
+    path = folder.file(_begun_file(name))
     with writing(path), Begun(path, json.dumps([settings, inputs, __version__])) as begun:
         columns, rows = _order(
             matrix, images, categories, finite, origin, settings["method"], options, device, begun, quiet
@@ -339,6 +373,7 @@ def _make(
         warn(f"In each category all images have the same features in {settings['features']}: all count as clean.")
     missing = images.file_names.take((~finite).nonzero()[0]).to_pylist()
     empty = [category for category, n in zip(rows["category"], rows["n"], strict=True) if n == 0]
+    unranked = _unranked(images, categories)
     if missing:
         more = ", …" if len(missing) > 3 else ""
         warn(
@@ -351,6 +386,12 @@ def _make(
             f"{len(empty):,} categories have no usable training image and are left out of training "
             f"({', '.join(empty[:10])}{more})."
         )
+    if unranked:
+        more = ", …" if len(unranked) > 10 else ""
+        warn(
+            f"No image of {len(unranked):,} categories has a rank, so that all of theirs count as clean "
+            f"({', '.join(unranked[:10])}{more})."
+        )
     return {
         "images": len(images.ids),
         "subset_sizes": [sum(sizes) for sizes in zip(*rows["subset_sizes"], strict=True)],
@@ -362,26 +403,50 @@ def _make(
     }
 
 
-def _read_images(folder: WorkFolder, categories: list[str]) -> _Images:
+def _read_images(folder: WorkFolder, categories: list[str], with_ranks: bool) -> _Images:
     """Return the usable training images.
 
     Raises
     ------
     InputError
         There is none.
+    UsageError
+        Ranks are needed, and none has one.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
-    table = tables.read(folder.file(IMAGES), ["image_id", "file_name", "label", "split", "state"])
+    columns = ["image_id", "file_name", "label", "split", "state"]
+    # An earlier version wrote tables without the column.
+    if with_ranks and "rank" in pq.read_schema(folder.file(IMAGES)).names:
+        columns.append("rank")
+    table = tables.read(folder.file(IMAGES), columns)
     table = table.filter(pc.and_(pc.equal(table["split"], "train"), pc.equal(table["state"], "used")))
     if not table.num_rows:
         raise InputError(
             f"{folder.path} has no usable training image: {IMAGES} says in its column `reason` why each was set aside."
         )
     category = pc.index_in(table["label"], value_set=pa.array(categories, pa.string()))
-    return _Images(table["image_id"].to_numpy(), table["file_name"], category.to_numpy().astype(np.int64))
+    ranks = table["rank"].to_numpy() if "rank" in columns else None
+    if with_ranks and (ranks is None or np.isnan(ranks).all()):
+        raise UsageError(
+            f"No training image of {folder.path} has a rank: `curriculumnet ingest SOURCE -o {folder.path} "
+            "--rank-column NAME` takes them from a column of the source, if it is a table; then embed again."
+        )
+    return _Images(table["image_id"].to_numpy(), table["file_name"], category.to_numpy().astype(np.int64), ranks)
+
+
+def _unranked(images: _Images, categories: list[str]) -> list[str]:
+    """Return the categories that have images, but none with a rank, where ranks are needed."""
+    import numpy as np
+
+    if images.ranks is None:
+        return []
+    known = np.isfinite(images.ranks)
+    members = zip(categories, images.by_category(len(categories)), strict=True)
+    return [category for category, mine in members if len(mine) and not known[mine].any()]
 
 
 def _finite_and_mean(matrix: NDArray[Any], ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -444,7 +509,8 @@ def _order(
     def order(category: int) -> CategoryDesign:
         mine = places[category]
         here = replace(options, device=gpu if gpu and len(mine) >= from_size else "cpu")
-        return _order_category(matrix[images.ids[mine]], mean, method, here, categories[category])
+        ranks = None if images.ranks is None else images.ranks[mine]
+        return _order_category(matrix[images.ids[mine]], mean, method, here, ranks, categories[category])
 
     for category, found in begun.known.items():
         put(category, found)
@@ -533,7 +599,12 @@ def _overall(rates: Sequence[float | None], n: Sequence[int]) -> float | None:
 
 
 def _order_category(
-    features: NDArray[Any], mean: NDArray[np.float64] | None, method: str, options: Options, category: str
+    features: NDArray[Any],
+    mean: NDArray[np.float64] | None,
+    method: str,
+    options: Options,
+    ranks: NDArray[np.float64] | None,
+    category: str,
 ) -> CategoryDesign:
     """Order one category.
 
@@ -549,7 +620,7 @@ def _order_category(
     from curriculumnet.curriculum.methods import design_category
 
     try:
-        found = design_category(features, mean, method, options)
+        found = design_category(features, mean, method, options, ranks)
     except MemoryError as error:
         raise MachineError(
             f"The distances among the {len(features):,} images of category {category!r} do not fit in memory: "
@@ -560,8 +631,9 @@ def _order_category(
     limits = np.finfo(np.float32)
     for values in found.ordering.columns.values():
         if values.max() > limits.max or 0 < values.max() < limits.tiny:
+            size, mend = ("large", "divide") if values.max() > 1 else ("small", "multiply")
             raise FeaturesError(
-                f"The features of category {category!r} are too {'large' if values.max() > 1 else 'small'} for their "
-                "squared distances to be written as float32: divide them, or leave out --no-normalise."
+                f"The features of category {category!r} are too {size} for their squared distances to be written as "
+                f"float32: {mend} them, or leave out --no-normalise."
             )
     return found

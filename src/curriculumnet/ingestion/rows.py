@@ -52,9 +52,10 @@ class Rows:
     def column(self, name: str) -> pa.Array:
         """Return a column of the listings, such as ``labels``; null in rows whose source does not have it."""
         parts = []
+        kind = pa.float64() if name == "ranks" else pa.string()
         for source in self.given.values():
             part = getattr(source.listing, name)
-            parts.append(pa.nulls(len(source.listing), pa.string()) if part is None else part)
+            parts.append(pa.nulls(len(source.listing), kind) if part is None else part)
         if any(pa.types.is_dictionary(part.type) for part in parts):
             parts = [part if pa.types.is_dictionary(part.type) else part.dictionary_encode() for part in parts]
         whole = pa.chunked_array(parts).unify_dictionaries().combine_chunks()

@@ -156,6 +156,7 @@ def ingest(
     label_column: str = "label",
     file_column: str = "file_name",
     group_column: str | None = None,
+    rank_column: str | None = None,
     exclude_category: Sequence[str] = (),
     min_side: int = 16,
     min_images: int = 2,
@@ -186,6 +187,9 @@ def ingest(
         The column of a table that holds the file's name.
     group_column : str, optional
         The column of a table by which images stay together. No group (a sender, a patient) is then partly held out.
+    rank_column : str, optional
+        The column of a table with the source's own order, least first. A number per image, such as its place among the
+        results of a search; ``design --method given`` goes by it.
     exclude_category : sequence of str
         A category to leave out.
     min_side : int
@@ -238,9 +242,17 @@ def ingest(
         "val_share": val_share,
         "seed": seed,
     }
+    if rank_column is not None:
+        # Only where it is named: work folders of versions without it stay up to date.
+        settings["rank_column"] = rank_column
     asked = {"crawl": source, "val": val, "test": test}
     given = {
-        key: read_source(path, **columns, group_column=group_column if key == "crawl" else None)
+        key: read_source(
+            path,
+            **columns,
+            group_column=group_column if key == "crawl" else None,
+            rank_column=rank_column if key == "crawl" else None,
+        )
         for key, path in asked.items()
         if path is not None
     }
@@ -648,7 +660,8 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
     odd = np.full(len(rows), np.nan, dtype=np.float32)
     sizes = (side[found.decoded].astype(np.int64) for side in (found.width, found.height))
     odd[found.decoded] = odd_size(*sizes)
-    listed = {name: rows.column(f"{name}s") for name in ("file_name", "label", "group", "url", "licence")}
+    kinds = tables.schema(tables.IMAGES)
+    listed = {name: rows.column(f"{name}s") for name in ("file_name", "label", "group", "url", "licence", "rank")}
     for start in range(0, len(rows), _PART):
         part = slice(start, start + _PART)
         of = {"copy_of": states.copy_of[part], "near_group": states.near_group[part]}
@@ -662,7 +675,7 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
                 "reason": found.reasons.column(states.reason[part]),
                 "label_conflict": states.label_conflict[part],
                 "odd_size": pa.array(odd[part], mask=~found.decoded[part]),
-                **{name: column[part].cast(pa.string()) for name, column in listed.items()},
+                **{name: column[part].cast(kinds.field(name).type) for name, column in listed.items()},
                 **{name: pa.array(values, mask=values < 0) for name, values in of.items()},
                 **found.columns(part),
             },

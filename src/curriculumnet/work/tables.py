@@ -110,6 +110,7 @@ IMAGES = Table(
             nullable=True,
         ),
         Column("group", "string", "", "the sender, patient or shoot that must not be split, if named", nullable=True),
+        Column("rank", "float64", "lower is better", "its place in the source's own order, if named", nullable=True),
         Column("url", "string", "", "where the picture was found, if the source tells", nullable=True),
         Column("licence", "string", "", "the picture's licence, if the source tells", nullable=True),
         Column("dark", "float32", "0 … 1, lower is worse", "luminance that 1 % of its pixels exceed", nullable=True),
@@ -139,6 +140,9 @@ MODIFIED = Table(
 
 READ = "images.begun"
 """What an interrupted `ingest` had found, as a Parquet table; gone when it has finished."""
+
+DESIGN_BEGUN = "curricula/NAME.begun"
+"""What an interrupted `design` had found; its first line is JSON: settings, inputs and version. Gone when finished."""
 
 CURRICULUM = Table(
     "curriculum",

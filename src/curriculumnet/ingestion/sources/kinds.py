@@ -76,20 +76,22 @@ class Source:
         listing = self.listing
         digest = hashlib.blake2b(self.files.version().encode(), digest_size=16)
         digest.update(np.ascontiguousarray(stamps, dtype="<i8").data)
-        for column in (
+        columns = [
             listing.file_names,
             listing.labels,
             listing.splits,
             listing.groups,
             listing.urls,
             listing.licences,
-        ):
+        ]
+        # Without ranks the digest is that of versions which knew none.
+        for column in columns if listing.ranks is None else [*columns, listing.ranks]:
             digest.update(b"\1")
             if column is None:
                 continue
             for start in range(0, len(column), _AT_ONCE):
                 for value in column[start : start + _AT_ONCE].to_pylist():
-                    digest.update(b"\0" if value is None else value.encode("utf-8") + b"\n")
+                    digest.update(b"\0" if value is None else str(value).encode("utf-8") + b"\n")
         digest.update(repr((sorted(listing.set_aside.items()), listing.not_images)).encode())
         return digest.hexdigest()
 
@@ -122,6 +124,7 @@ def read_source(
     label_column: str = "label",
     file_column: str = "file_name",
     group_column: str | None = None,
+    rank_column: str | None = None,
 ) -> Source:
     """Find out what a source is, and list its files.
 
@@ -130,7 +133,7 @@ def read_source(
     given : path-like
         A folder of class folders, a list, a table, or an uncompressed tar; ``x.tar#part`` is a folder, list or table
         inside one.
-    label_column, file_column, group_column : str
+    label_column, file_column, group_column, rank_column : str
         Which columns of a table hold what.
 
     Raises
@@ -138,7 +141,7 @@ def read_source(
     SourceError
         It is not there, or is nothing that holds or names pictures.
     UsageError
-        A column of groups is asked of what is no table.
+        A column of groups or ranks is asked of what is no table.
     """
     text = os.fspath(given)
     path, inner = check_there(given)
@@ -148,11 +151,18 @@ def read_source(
     ending = PurePosixPath(name).suffix.lower()
     if ending in TABLE_ENDINGS:
         listing = read_table(
-            files, name, text, label_column=label_column, file_column=file_column, group_column=group_column
+            files,
+            name,
+            text,
+            label_column=label_column,
+            file_column=file_column,
+            group_column=group_column,
+            rank_column=rank_column,
         )
         kind = "table"
-    elif group_column:
-        raise UsageError(f"--group-column names a column of a table, but {text} is no table: leave it out.")
+    elif group_column or rank_column:
+        flag = "--group-column" if group_column else "--rank-column"
+        raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")
     elif ending in LIST_ENDINGS:
         listing, kind = read_list(files, name, text), "list"
     else:

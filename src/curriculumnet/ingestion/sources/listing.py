@@ -61,6 +61,8 @@ class Listing:
         ``train``, ``val`` or ``test`` where the source says so, else null.
     groups, urls, licences : pyarrow.Array of string or dictionary, or None
         What a table's further columns tell; None when there is no such column.
+    ranks : pyarrow.DoubleArray or None
+        The source's own order, lower is better; None when there is no such column.
     set_aside : dict of int to (str, str)
         State and reason of rows that cannot be used whatever their bytes are.
     not_images : int
@@ -74,6 +76,7 @@ class Listing:
     groups: pa.Array | None = None
     urls: pa.Array | None = None
     licences: pa.Array | None = None
+    ranks: pa.DoubleArray | None = None
     set_aside: dict[int, tuple[str, str]] = field(default_factory=dict)
     not_images: int = 0
 
@@ -98,6 +101,7 @@ def make_listing(
     groups: list[str | None] | None = None,
     urls: list[str | None] | None = None,
     licences: list[str | None] | None = None,
+    ranks: list[float | None] | None = None,
     not_images: int = 0,
 ) -> Listing:
     """Make a listing whose text is valid, and set aside the rows that cannot be used.
@@ -128,6 +132,7 @@ def make_listing(
         None if groups is None else _few_kinds(_printable(groups)),
         None if urls is None else pa.array(_printable(urls), pa.string()),
         None if licences is None else _few_kinds(_printable(licences)),
+        None if ranks is None else pa.array(ranks, pa.float64()),
         set_aside,
         not_images,
     )

@@ -31,7 +31,14 @@ Columns = dict[str, list[Any]]
 
 
 def read_table(
-    files: Bytes, name: str, given: str, *, label_column: str, file_column: str, group_column: str | None = None
+    files: Bytes,
+    name: str,
+    given: str,
+    *,
+    label_column: str,
+    file_column: str,
+    group_column: str | None = None,
+    rank_column: str | None = None,
 ) -> Listing:
     """List the pictures that a table names.
 
@@ -46,13 +53,14 @@ def read_table(
         The table.
     given : str
         What to call it in a message.
-    label_column, file_column, group_column : str
+    label_column, file_column, group_column, rank_column : str
         Which columns hold what.
 
     Raises
     ------
     SourceError
-        A column is missing or holds more than one value a row, the table is damaged, or a split has an unknown name.
+        A column is missing or holds more than one value a row, the table is damaged, a split has an unknown name, or a
+        rank is no finite number.
     """
     ending = PurePosixPath(name).suffix.lower()
     if ending == ".parquet":
@@ -73,6 +81,7 @@ def read_table(
         _splits(_texts(columns, "split", given), len(labels), given),
         unlabelled="no label",
         groups=_needed(columns, group_column, "group-column", given) if group_column else None,
+        ranks=_ranks(columns, rank_column, given) if rank_column else None,
         urls=_texts(columns, "url", given),
         licences=_texts(columns, "licence" if "licence" in columns else "license", given),
     )
@@ -163,6 +172,28 @@ def _text(value: Any, title: str, given: str) -> str | None:
         # pandas makes numbers with gaps into floating-point ones.
         return None if math.isnan(value) else f"{value:.15g}"
     return None if value is None or value == "" else str(value)
+
+
+def _ranks(columns: Columns, title: str, given: str) -> list[float | None]:
+    texts = _needed(columns, title, "rank-column", given)
+    # A text of a floating-point number may have lost its last digits.
+    values = [value if isinstance(value, float) else text for value, text in zip(columns[title], texts, strict=True)]
+    return [_rank(value, row, title, given) for row, value in enumerate(values, 1)]
+
+
+def _rank(value: float | str | None, row: int, title: str, given: str) -> float | None:
+    if value is None or (isinstance(value, str) and not value.strip()) or value != value:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SourceError(
+            f"The column {title!r} of {given} has the value {str(value)[:80]!r} in row {row}, but must hold finite "
+            "numbers, the lower the better: change it, or leave it empty."
+        )
+    return number
 
 
 def _splits(values: Sequence[str | None] | None, rows: int, given: str) -> list[str | None]:
