@@ -21,6 +21,7 @@ import pytest
 
 import curriculumnet as cn
 from curriculumnet import cli
+from curriculumnet.curriculum import turns
 from curriculumnet.errors import FeaturesError, UsageError, WorkFolderError
 from curriculumnet.miniature import CATEGORIES, Miniature, make_crawl
 from curriculumnet.pipeline import Run, Status
@@ -577,6 +578,68 @@ def test_the_same_path_over_a_crawl_that_has_grown_is_what_comes_next_when_stopp
     assert shlex.split(said)[:3] == ["curriculumnet", "run", str(crawl)]
 
 
+def test_the_path_takes_the_order_of_a_table(gone: Gone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crawl = shutil.copytree(gone.made.crawl, tmp_path / "crawl")
+    names = sorted(path.relative_to(crawl).as_posix() for path in crawl.rglob("*") if path.is_file())
+    lines = [f"{name},{name.split('/')[0]},{place}" for place, name in enumerate(names)]
+    (crawl / "t.csv").write_text("file_name,label,place\n" + "\n".join(lines), encoding="utf-8")
+
+    def begin() -> None:
+        cn.run(crawl / "t.csv", output=tmp_path / "work", rank_column="place", method="given", **SMALL)
+
+    said = stopped(tmp_path / "work", monkeypatch, begin, "train")
+    assert "--rank-column place" in said
+    assert "--method given" in said
+    assert tables.read(tmp_path / "work/images.parquet")["rank"].to_pylist() == list(range(len(names)))
+
+
+def stopped_design(work: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    whole = turns.in_turn
+
+    def breaks_off(*arguments: Any) -> Any:
+        for number, each in enumerate(whole(*arguments)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield each
+
+    with monkeypatch.context() as patched:
+        patched.setattr(turns, "in_turn", breaks_off)
+        with pytest.raises(KeyboardInterrupt):
+            cn.design(work, quiet=True, **settings)
+
+
+def test_what_status_says_of_a_design_that_was_stopped_goes_on_with_it(
+    gone: Gone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    stopped_design(work, monkeypatch, name="theirs", by="density", normalise=False, cutoff_percent=50)
+    found = cn.status(work)
+    assert [row["step"] for row in found.steps if row["state"] == "begun"] == ["design theirs"]
+    program, command, *words = shlex.split(found.next)
+    flags = "--features model-a --name theirs --by density --cutoff-percent 50 --no-normalise"
+    assert [program, command, *words] == ["curriculumnet", "design", str(work), *flags.split()]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.app([command, *words], prog_name=program)
+    assert ended.value.code == 0
+    assert "images had been ordered before; the others follow." in capsys.readouterr().err
+    assert {row["state"] for row in cn.status(work).steps} == {"done"}
+    assert cn.status(work).next == ""
+
+
+def test_a_design_that_was_stopped_waits_for_its_features(
+    gone: Gone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = shutil.copytree(gone.work, tmp_path / "work")
+    stopped_design(work, monkeypatch, method="kmeans", n_subsets=2)
+    assert cn.status(work).next == f"curriculumnet design {work} --features model-a --method kmeans --n-subsets 2"
+    (work / "features" / "model-a.npy").unlink()
+    assert cn.status(work).next == f"curriculumnet embed {work} --from model-a"
+    # Killed before its first line was whole, it has not begun.
+    (work / "curricula" / "model-a.begun").write_bytes(b'[{"features": "mod')
+    assert "begun" not in {row["state"] for row in cn.status(work).steps}
+
+
 def test_a_demo_that_was_stopped_is_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def begin() -> None:
         cn.demo(output=tmp_path / "demo", seed=3, workers=0, device="cpu", quiet=True)
@@ -640,6 +703,7 @@ def test_what_status_says_of_a_training_that_is_out_of_date_can_be_typed(gone: G
         ({"crop_scale": (0.5, 0.1)}, "--crop-scale is 0.5 0.1: "),
         ({"optimizer": "adam"}, "There is no optimizer 'adam': it must be one of adamw, sgd"),
         ({"workers": -1}, "--workers is -1: it must be at least 0"),
+        ({"method": "given"}, "--method given orders by a column of the source: name it by --rank-column"),
     ],
 )
 def test_what_would_stop_the_path_later_stops_it_before_anything_is_read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -458,7 +459,9 @@ def status(work: str | os.PathLike[str]) -> Status:
         }
         for step, record in _records(folder)
     ]
-    rows += [{"step": f"train {name}", "state": "begun", "finished": "", "seconds": 0.0} for name in _begun(folder)]
+    rows += [
+        {"step": step.replace(":", " "), "state": "begun", "finished": "", "seconds": 0.0} for step in _begun(folder)
+    ]
     return Status(folder.path, rows, _next(folder, outdated), folder.at_work())
 
 
@@ -470,15 +473,20 @@ def _records(folder: WorkFolder) -> Iterator[tuple[str, Record]]:
 
 
 def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
-    """Return the settings of the trainings that have a checkpoint and have not finished with these settings."""
+    """Return the settings of what has begun and not finished with them: designs, and trainings with a checkpoint."""
     begun = {}
+    for path in sorted(folder.file("curricula").glob("*.begun")):
+        with path.open("rb") as file, contextlib.suppress(ValueError):
+            # Of a line that is not whole nothing is known yet.
+            settings, *_ = json.loads(file.readline())
+            begun[f"design:{path.stem}"] = settings
     for path in sorted(folder.file("runs").glob("*/checkpoints/settings.json")):
         name = path.parent.parent.name
         settings = json.loads(path.read_text(encoding="utf-8"))
         record = folder.record(f"train:{name}")
         finished = record is not None and _same_training(settings, record.settings)
         if not finished and any(path.parent.glob("*.pt")):
-            begun[name] = settings
+            begun[f"train:{name}"] = settings
     return begun
 
 
@@ -531,11 +539,13 @@ def _first_missing(folder: WorkFolder, outdated: dict[str, Record]) -> str:
         # The table of images is gone, and features with it: whose rows they are cannot be told any more.
         settings = {key: value for key, value in outdated["ingest"].settings.items() if key != "near_features"}
         return typed(ingest, _sources(folder) | settings | {"output": str(folder.path)})
-    for name, settings in _begun(folder).items():
-        curriculum = settings["curriculum"]
-        if curriculum is None or (curriculum in folder.names("design") and f"design:{curriculum}" not in outdated):
-            return _again(folder, train, name, settings)
     made_by: dict[str, Callable[..., Any]] = {"train": train, "embed": embed, "design": design}
+    for step, settings in _begun(folder).items():
+        kind, _, name = step.partition(":")
+        before, key = {"design": ("embed", "features"), "train": ("design", "curriculum")}[kind]
+        needed = settings[key]
+        if needed is None or (needed in folder.names(before) and f"{before}:{needed}" not in outdated):
+            return _again(folder, made_by[kind], name, settings)
     again = [step for step in outdated if step.partition(":")[0] in made_by]
     if again:
         first = min(again, key=lambda step: _rests_on(outdated[step], outdated))
