@@ -46,7 +46,9 @@ def test_an_unknown_network_gets_the_nearest_names() -> None:
     assert caught.value.exit_code == 2
     with pytest.raises(UnknownNameError, match=r"no network 'resnet18.nobody'.*resnet18.a1_in1k"):
         create("resnet18.nobody", 3, image_size=32)
-    for name in ("", "hf-hub:timm/resnet18", "curriculumnet_small_stem"):
+    with pytest.raises(UnknownNameError, match=r"no network 'inception_v22'.*inception_v2"):
+        create("inception_v22", 3, image_size=32)
+    for name in ("", "hf-hub:timm/resnet18", "curriculumnet_small_stem", "curriculumnet_multi_scale"):
         with pytest.raises(UnknownNameError, match="no network"):
             create(name, 3, image_size=32)
 
@@ -78,6 +80,8 @@ def test_small_stems_suit_some_networks_at_some_sizes() -> None:
     assert small_stem_suits("test_resnet", 64)
     assert not small_stem_suits("test_vit", 64)
     assert not small_stem_suits("test_resnet", 128)
+    assert small_stem_suits("inception_v2", 64)
+    assert not small_stem_suits("inception_v3", 64)
     with pytest.raises(UnknownNameError):
         small_stem_suits("nonet", 64)
 

@@ -1,6 +1,7 @@
 """Model folders: saved, loaded, and loaded by plain timm."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ CPU = torch.device("cpu")
 CATEGORIES = ["ant", "b|ee\nhive", "Löwe", "zèbre"]
 
 
-def _save(folder: Path, model: str, size: int, *, small_stem: bool = False, seed: int = 0) -> torch.nn.Module:
+def _save(
+    folder: Path, model: str, size: int, *, small_stem: bool = False, multi_scale: bool = False, seed: int = 0
+) -> torch.nn.Module:
     torch.manual_seed(seed)
-    network = create(model, len(CATEGORIES), image_size=size, small_stem=small_stem)
+    network = create(model, len(CATEGORIES), image_size=size, small_stem=small_stem, multi_scale=multi_scale)
     network(torch.rand(4, 3, size, size))  # so that the running means of its batch norms are not the initial ones
     files = save(
         network.to(memory_format=torch.channels_last),
@@ -29,6 +32,7 @@ def _save(folder: Path, model: str, size: int, *, small_stem: bool = False, seed
         categories=CATEGORIES,
         preprocessing=Preprocessing(size, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), "bicubic", 0.9),
         small_stem=small_stem,
+        multi_scale=multi_scale,
         training={"recipe": "model-d", "epochs": 30, "subset_weights": [1.0, 0.5]},
     )
     folder.mkdir(parents=True)
@@ -42,17 +46,24 @@ def _batch(size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "small_stem"),
+    ("model", "size", "small_stem", "multi_scale"),
     [
-        ("test_resnet", 64, False),
-        ("resnet10t", 64, True),
-        ("resnet18.a1_in1k", 32, True),
-        ("mobilenetv3_small_050", 64, True),
-        ("test_vit", 64, False),
+        ("test_resnet", 64, False, False),
+        ("resnet10t", 64, True, False),
+        ("resnet18.a1_in1k", 32, True, False),
+        ("resnet18.a1_in1k", 64, False, True),
+        ("mobilenetv3_small_050", 64, True, False),
+        ("test_efficientnet", 64, True, True),
+        ("inception_v2", 64, False, False),
+        ("inception_v2", 64, True, False),
+        ("inception_v2", 64, True, True),
+        ("test_vit", 64, False, False),
     ],
 )
-def test_a_model_comes_back_as_it_was(tmp_path: Path, model: str, size: int, small_stem: bool) -> None:
-    network = _save(tmp_path / "m", model, size, small_stem=small_stem)
+def test_a_model_comes_back_as_it_was(
+    tmp_path: Path, model: str, size: int, small_stem: bool, multi_scale: bool
+) -> None:
+    network = _save(tmp_path / "m", model, size, small_stem=small_stem, multi_scale=multi_scale)
     found = load(tmp_path / "m", CPU)
     assert found.categories == tuple(CATEGORIES)
     assert found.preprocessing == Preprocessing(size, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), "bicubic", 0.9)
@@ -77,7 +88,7 @@ def test_the_same_weights_give_the_same_bytes_and_digest(tmp_path: Path) -> None
 PLAIN_TIMM = """
 import json, sys
 import numpy as np, timm, torch
-plain, small, fixed, inputs, out = sys.argv[1:]
+plain, small, fixed, ours, scales, both, inputs, out = sys.argv[1:]
 batch = torch.from_numpy(np.load(inputs))
 answers = {}
 with torch.no_grad():
@@ -99,6 +110,18 @@ with torch.no_grad():
     answers["small"] = network(batch).numpy()
     fewer = timm.create_model(f"local-dir:{small}", pretrained=True, num_classes=2).eval()
     assert fewer(batch).shape == (len(batch), 2)
+    try:
+        timm.create_model(f"local-dir:{ours}", pretrained=True)
+        raise SystemExit("inception_v2 was known without our package")
+    except RuntimeError as error:
+        assert "inception_v2" in str(error), error
+    import curriculumnet.networks.inception_v2
+    import curriculumnet.networks.multi_scale
+    for name, folder in (("ours", ours), ("scales", scales), ("both", both)):
+        network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        answers[name] = network(batch).numpy()
+    grey = timm.create_model(f"local-dir:{ours}", pretrained=True, in_chans=1).eval()
+    assert grey(batch[:, :1]).shape == (len(batch), 4)
 np.savez(out, **answers)
 """
 
@@ -108,10 +131,13 @@ def test_plain_timm_loads_the_folders(tmp_path: Path) -> None:
         "plain": _save(tmp_path / "plain", "resnet10t", 64),
         "small": _save(tmp_path / "small", "resnet10t", 64, small_stem=True),
         "fixed": _save(tmp_path / "fixed", "test_vit", 64),
+        "ours": _save(tmp_path / "ours", "inception_v2", 64),
+        "scales": _save(tmp_path / "scales", "resnet18", 64, multi_scale=True),
+        "both": _save(tmp_path / "both", "inception_v2", 64, small_stem=True, multi_scale=True),
     }
     inputs = torch.rand(3, 3, 64, 64)
     np.save(tmp_path / "inputs.npy", inputs.numpy())
-    paths = [tmp_path / "plain", tmp_path / "small", tmp_path / "fixed", tmp_path / "inputs.npy", tmp_path / "out.npz"]
+    paths = [*(tmp_path / name for name in networks), tmp_path / "inputs.npy", tmp_path / "out.npz"]
     done = subprocess.run(
         [sys.executable, "-c", PLAIN_TIMM, *map(str, paths)], capture_output=True, text=True, timeout=120
     )
@@ -133,6 +159,34 @@ def test_the_readme_says_what_is_needed_and_what_it_answers(tmp_path: Path) -> N
         assert r"| 1 | b\|ee hive |" in text
         assert "| recipe | model-d |" in text
         assert "resized to 71 px (bicubic)" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "first_layers", "described", "modules"),
+    [
+        ("inception_v2", {}, "inception_v2", ["inception_v2"]),
+        (
+            "inception_v2",
+            {"small_stem": True},
+            "inception_v2 with a first layer for small pictures",
+            ["inception_v2", "small_stem"],
+        ),
+        (
+            "resnet18",
+            {"multi_scale": True, "small_stem": True},
+            "resnet18 with a first layer of several kernel sizes",
+            ["multi_scale"],
+        ),
+    ],
+)
+def test_the_readme_says_what_makes_timm_know_the_network(
+    tmp_path: Path, model: str, first_layers: dict[str, bool], described: str, modules: list[str]
+) -> None:
+    _save(tmp_path / "m", model, 64, **first_layers)
+    text = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert f"It is {described}, which timm does not have" in text
+    assert re.findall(r"^import curriculumnet\.networks\.(\w+)$", text, re.MULTILINE) == modules
+    assert "Nothing but timm" not in text
 
 
 def test_config_is_in_timms_layout(tmp_path: Path) -> None:

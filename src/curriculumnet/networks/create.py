@@ -16,12 +16,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from curriculumnet.errors import CurriculumNetError, UnknownNameError, UsageError, WeightsError
+from curriculumnet.networks import inception_v2, weights  # noqa: F401 (timm knows inception_v2 by its import)
+from curriculumnet.networks import multi_scale as scales
 from curriculumnet.networks import small_stem as stem
-from curriculumnet.networks import weights
 
 _RECIPE = re.compile(r"model-[a-d](-balanced)?")
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 INTERPOLATIONS = ("bilinear", "bicubic")
+_FIRST_LAYERS = (stem.ENTRYPOINT, scales.ENTRYPOINT)
+"""Names that timm knows from us and that are no networks."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,20 @@ class Preprocessing:
 
 
 def create(
-    model: str, n_categories: int, *, image_size: int, pretrained: bool = False, small_stem: bool = False
+    model: str,
+    n_categories: int,
+    *,
+    image_size: int,
+    pretrained: bool = False,
+    small_stem: bool = False,
+    multi_scale: bool = False,
 ) -> nn.Module:
     """Make a network.
 
     Parameters
     ----------
     model : str
-        A timm name, with or without a tag of its weights.
+        A timm name, with or without a tag of its weights, or ``inception_v2``.
     n_categories : int
         Outputs of its classifier; 0 for none.
     image_size : int
@@ -64,6 +73,8 @@ def create(
         Begin with weights trained elsewhere: from an installed package, from this machine's cache, or downloaded.
     small_stem : bool
         Give it a first layer for small pictures (see `networks.small_stem`).
+    multi_scale : bool
+        Give it a first layer of several kernel sizes (see `networks.multi_scale`); not with `pretrained`.
 
     Returns
     -------
@@ -73,18 +84,25 @@ def create(
     Raises
     ------
     UnknownNameError, UsageError
-        timm has no such network, or it cannot take images of that size, or no small first layer.
+        There is no such network, or it cannot take images of that size, or no such first layer.
     WeightsError
         The weights cannot be had.
     """
     check_name(model)
+    if multi_scale and pretrained:
+        raise UsageError(
+            f"--multi-scale gives {model} a new first layer, which --pretrained weights do not fit: leave one of them "
+            "out."
+        )
     arguments = size_arguments(model, image_size)
     with _refusals(model, image_size):
         if pretrained:
             network = _with_weights(model, n_categories, image_size, arguments)
         else:
             network = timm.create_model(model, num_classes=n_categories, **arguments)
-        if small_stem:
+        if multi_scale:
+            scales.apply(network, image_size, small_stem=small_stem)
+        elif small_stem:
             stem.apply(network, image_size)
     check_image_size(network, model, image_size)
     return network
@@ -198,7 +216,7 @@ def check_name(model: str) -> None:
             f"{model} is a recipe, not a network: give it as --recipe {model}, "
             "and a network such as resnet18 as --model."
         )
-    if not model or not is_model(model) or model == stem.ENTRYPOINT:
+    if not model or not is_model(model) or model in _FIRST_LAYERS:
         raise UnknownNameError("network", model, network_names(), "`timm.list_models()` lists them all.")
     name, _, tag = model.partition(".")
     tagged = get_arch_pretrained_cfgs(name)
@@ -207,8 +225,8 @@ def check_name(model: str) -> None:
 
 
 def network_names() -> list[str]:
-    """Return the names of all networks that timm has, without tags."""
-    return [name for name in timm.list_models() if name != stem.ENTRYPOINT]
+    """Return the names of all networks: timm's, without tags, and ours."""
+    return [name for name in timm.list_models() if name not in _FIRST_LAYERS]
 
 
 def preprocessing(model: str, image_size: int | None, pretrained: bool) -> Preprocessing:

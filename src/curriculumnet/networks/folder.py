@@ -13,12 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from timm.models import is_model
+from timm.models import is_model, model_entrypoint
 from torch import nn
 
 from curriculumnet.errors import InputError
+from curriculumnet.networks import multi_scale as scales
+from curriculumnet.networks import small_stem as stem
 from curriculumnet.networks.create import INTERPOLATIONS, Preprocessing, size_arguments, three
-from curriculumnet.networks.small_stem import ENTRYPOINT
 from curriculumnet.version import __version__
 
 CONFIG, WEIGHTS, README = "config.json", "model.safetensors", "README.md"
@@ -65,6 +66,7 @@ def save(
     categories: list[str],
     preprocessing: Preprocessing,
     small_stem: bool,
+    multi_scale: bool = False,
     training: dict[str, Any],
 ) -> dict[str, bytes]:
     """Return the files of a model folder.
@@ -81,6 +83,8 @@ def save(
         What it expects of its input.
     small_stem : bool
         Whether it has a first layer for small pictures.
+    multi_scale : bool
+        Whether it has a first layer of several kernel sizes.
     training : dict
         The settings it was trained with.
 
@@ -89,7 +93,7 @@ def save(
     dict of str to bytes
         ``config.json``, ``model.safetensors`` and ``README.md``.
     """
-    config = _config(network, model, categories, preprocessing, small_stem, training)
+    config = _config(network, model, categories, preprocessing, small_stem, multi_scale, training)
     # A copy of each: safetensors refuses tensors that share memory, and wants rows, not channels, last.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -98,7 +102,7 @@ def save(
     return {
         CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode("utf-8"),
         WEIGHTS: save_tensors(tensors, metadata={"format": "pt"}),
-        README: _readme(model, categories, preprocessing, small_stem, training).encode("utf-8"),
+        README: _readme(model, config, preprocessing, training).encode("utf-8"),
     }
 
 
@@ -151,16 +155,21 @@ def _config(
     categories: list[str],
     preprocessing: Preprocessing,
     small_stem: bool,
+    multi_scale: bool,
     training: dict[str, Any],
 ) -> dict[str, Any]:
     own: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
     architecture = own.get("architecture") or model.partition(".")[0]
     size = preprocessing.image_size
     arguments: dict[str, Any] = size_arguments(model, size)
-    if small_stem:
+    entrypoint = architecture
+    if small_stem or multi_scale:
+        entrypoint = scales.ENTRYPOINT if multi_scale else stem.ENTRYPOINT
         arguments |= {"network": architecture, "image_size": size}
+    if multi_scale:
+        arguments["small_stem"] = small_stem
     return {
-        "architecture": ENTRYPOINT if small_stem else architecture,
+        "architecture": entrypoint,
         "num_classes": len(categories),
         "num_features": network.num_features,
         "label_names": categories,
@@ -229,18 +238,16 @@ def _read_weights(folder: Path, network: nn.Module) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _readme(
-    model: str, categories: list[str], preprocessing: Preprocessing, small_stem: bool, training: dict[str, Any]
-) -> str:
-    size = preprocessing.image_size
+def _readme(model: str, config: dict[str, Any], preprocessing: Preprocessing, training: dict[str, Any]) -> str:
+    size, categories = preprocessing.image_size, config["label_names"]
     short = int(size / preprocessing.crop_pct)
+    imported = [f"import {module}" for module in _own_modules(config)]
     need = (
-        "The network's first layer is one for small pictures, which timm does not have: `import "
-        "curriculumnet.networks.small_stem` (`pip install curriculumnet`) makes timm know it."
-        if small_stem
+        f"It is {_described(config)}, which timm does not have: `pip install curriculumnet`, and what is imported of "
+        "it below makes timm know the network."
+        if imported
         else "Nothing but timm is needed."
     )
-    imported = "import curriculumnet.networks.small_stem\n" if small_stem else ""
     settings = [f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in training.items()]
     labels = [f"| {index} | {_cell(name)} |" for index, name in enumerate(categories)]
     return "\n".join(
@@ -267,7 +274,9 @@ def _readme(
             f"In timm, with FOLDER as a path. {need}",
             "",
             "```python",
-            f'{imported}import timm\nnetwork = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
+            *imported,
+            "import timm",
+            'network = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
             "```",
             "",
             f"Its input: RGB, the short side resized to {short} px ({preprocessing.interpolation}), the centre cropped "
@@ -288,6 +297,22 @@ def _readme(
             "",
         ]
     )
+
+
+def _network(config: dict[str, Any]) -> str:
+    return str(config["model_args"].get("network", config["architecture"]))
+
+
+def _described(config: dict[str, Any]) -> str:
+    first_layers = {stem.ENTRYPOINT: "for small pictures", scales.ENTRYPOINT: "of several kernel sizes"}
+    kind = first_layers.get(config["architecture"])
+    return _network(config) + (f" with a first layer {kind}" if kind else "")
+
+
+def _own_modules(config: dict[str, Any]) -> list[str]:
+    """Return the modules of ours that make timm know what the configuration names."""
+    homes = [model_entrypoint(name).__module__ for name in dict.fromkeys([_network(config), config["architecture"]])]
+    return [home for home in homes if home.startswith("curriculumnet.")]
 
 
 def _numbers(values: tuple[float, ...]) -> str:

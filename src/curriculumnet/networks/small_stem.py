@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import timm
-import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, is_model, register_model
 from torch import nn
 
 from curriculumnet.errors import UsageError
+from curriculumnet.networks.layers import cuts_patches, in_order
 
 ENTRYPOINT = "curriculumnet_small_stem"
 """The name under which timm knows networks with such a first layer."""
@@ -54,16 +54,16 @@ def apply(network: nn.Module, image_size: int) -> nn.Module:
     """
     if image_size > LARGEST:
         raise UsageError(f"--small-stem is for images of up to {LARGEST} px, and --image-size is {image_size}.")
-    layers = _layers_in_order(network, image_size)
-    first = next((name for name, layer, _ in layers if isinstance(layer, nn.Conv2d)), None)
+    layers = in_order(network, image_size)
+    first = next((used.name for used in layers if isinstance(used.layer, nn.Conv2d)), None)
     conv = network.get_submodule(first) if first else None
-    if first is None or not isinstance(conv, nn.Conv2d) or _cuts_patches(conv):
+    if first is None or not isinstance(conv, nn.Conv2d) or cuts_patches(conv):
         raise UsageError(
             f"{type(network).__name__} networks begin by cutting the picture into patches and have no first "
             "convolution that --small-stem could make smaller: take --no-small-stem."
         )
-    after = layers[[name for name, _, _ in layers].index(first) + 1 :]
-    pooling = _pooling(network, first, next((name for name, _, shrinks in after if shrinks), None))
+    after = layers[[used.name for used in layers].index(first) + 1 :]
+    pooling = _pooling(network, first, next((used.name for used in after if used.shrinks), None))
     _shrink(conv, stride=-(-image_size // _MAP))
     if pooling:
         parent, _, name = pooling.rpartition(".")
@@ -100,37 +100,6 @@ default_cfgs = generate_default_cfgs({ENTRYPOINT: {}})
 # A module that is loaded anew must not register a second time: timm would warn.
 if not is_model(ENTRYPOINT):
     register_model(curriculumnet_small_stem)
-
-
-def _layers_in_order(network: nn.Module, image_size: int) -> list[tuple[str, nn.Module, bool]]:
-    """Return the network's innermost layers in the order of their first use, and whether each shrinks the picture."""
-    names = {layer: name for name, layer in network.named_modules() if next(layer.children(), None) is None}
-    used: dict[str, tuple[str, nn.Module, bool]] = {}
-
-    def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        before = inputs[0] if inputs else None
-        shrinks = (
-            isinstance(before, torch.Tensor)
-            and isinstance(output, torch.Tensor)
-            and before.ndim == output.ndim == 4
-            and output.shape[-1] < before.shape[-1]
-        )
-        used.setdefault(names[layer], (names[layer], layer, shrinks))
-
-    hooks = [layer.register_forward_hook(note) for layer in names]
-    training = network.training
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, image_size, image_size))
-    finally:
-        network.train(training)
-        for hook in hooks:
-            hook.remove()
-    return list(used.values())
-
-
-def _cuts_patches(conv: nn.Conv2d) -> bool:
-    return conv.stride[0] > 1 and conv.stride[0] >= conv.kernel_size[0]
 
 
 def _pooling(network: nn.Module, first: str, shrinking: str | None) -> str | None:
