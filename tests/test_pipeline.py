@@ -113,7 +113,8 @@ def test_all_files_of_a_work_folder_are_there_and_no_others(gone: Gone) -> None:
         "report.html",
     }
     for run in ("model-a", "model-d"):
-        expected |= {f"runs/{run}/{name}" for name in ("settings.json", "history.parquet", "metrics.json")}
+        names = ("settings.json", "history.parquet", "dynamics.parquet", "metrics.json")
+        expected |= {f"runs/{run}/{name}" for name in names}
         expected.add(f"runs/{run}/checkpoints/settings.json")
         expected |= {f"runs/{run}/model/{name}" for name in ("config.json", "model.safetensors", "README.md")}
         expected |= {
@@ -670,7 +671,6 @@ def test_a_training_with_other_settings_that_was_left_is_given_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
         patched.setattr("curriculumnet.networks.folder.save", breaks_off)
         with pytest.raises(KeyboardInterrupt):
             again(epochs=2)
@@ -701,7 +701,7 @@ def test_what_status_says_of_a_training_that_is_out_of_date_can_be_typed(gone: G
         ({"batch_size": 0}, "--batch-size is 0: it must be above 0"),
         ({"image_size": 4}, "--image-size is 4: it must be at least 16 pixels"),
         ({"crop_scale": (0.5, 0.1)}, "--crop-scale is 0.5 0.1: "),
-        ({"optimizer": "adam"}, "There is no optimizer 'adam': it must be one of adamw, sgd"),
+        ({"optimizer": "adam"}, "There is no optimizer 'adam': it must be one of adamw, rmsprop, sgd"),
         ({"workers": -1}, "--workers is -1: it must be at least 0"),
         ({"method": "given"}, "--method given orders by a column of the source: name it by --rank-column"),
     ],

@@ -95,7 +95,13 @@ def flags(function: Callable[..., Any]) -> tuple[Flag, ...]:
 
 
 def typed(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
-    """Return the command that calls a function with these arguments, as this system's shell wants it typed.
+    """Return the command that calls a function, as this system's shell wants it typed; arguments as of `words`."""
+    found = ["curriculumnet", *words(function, arguments)]
+    return subprocess.list2cmdline(found) if os.name == "nt" else shlex.join(found)
+
+
+def words(function: Callable[..., Any], arguments: Mapping[str, Any]) -> list[str]:
+    """Return the words of the command that calls a function with these arguments.
 
     Parameters
     ----------
@@ -105,7 +111,7 @@ def typed(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
         Values by the parameters' names; rows as tuples or lists, paths as text. Those that are absent, None or the
         default are left out.
     """
-    words = ["curriculumnet", function.__name__]
+    found = [function.__name__]
     for flag in flags(function):
         value = arguments.get(flag.name)
         values = [_word(each) for each in value] if isinstance(value, tuple | list) else [_word(value)]
@@ -114,15 +120,15 @@ def typed(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
             continue
         spelling = flag.spellings[0] if flag.spellings else ""
         if not spelling:
-            words += values
+            found += values
         elif isinstance(value, bool):
             yes, _, no = spelling.partition("/")
-            words.append(yes if value else no)
+            found.append(yes if value else no)
         elif get_origin(flag.type) is list:
-            words += [word for each in values for word in (spelling, each)]
+            found += [word for each in values for word in (spelling, each)]
         else:
-            words += [spelling, *values]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+            found += [spelling, *values]
+    return found
 
 
 def _word(value: object) -> str:

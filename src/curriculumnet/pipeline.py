@@ -172,13 +172,14 @@ def run(
     small_stem: bool | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
-    optimizer: Literal["sgd", "adamw"] | None = None,
+    optimizer: Literal["sgd", "adamw", "rmsprop"] | None = None,
     learning_rate: float | None = None,
     crop_scale: tuple[float, float] = (0.35, 1.0),
     mirror: bool = True,
     cache: bool = False,
     seed: int = 0,
     device: str = "auto",
+    devices: int = 1,
     workers: int | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -233,7 +234,7 @@ def run(
     batch_size : int, optional
         Images per step.
         Unless given, 256, halved down to 32 while an epoch has fewer than 50 steps.
-    optimizer : {"sgd", "adamw"}, optional
+    optimizer : {"sgd", "adamw", "rmsprop"}, optional
         SGD has Nesterov momentum.
         Unless given, SGD if pretrained or if the network normalises by batches alone, else AdamW.
     learning_rate : float, optional
@@ -248,6 +249,8 @@ def run(
         The same seed gives the same result.
     device : str
         auto, cpu, cuda or cuda:N.
+    devices : int
+        GPUs, or on the CPU processes, to train on.
     workers : int, optional
         Processes that decode; as many as cores, at most 8.
     quiet : bool
@@ -491,8 +494,10 @@ def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
 
 
 def _same_training(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two trainings had the same settings; `cache` is written down only where it is on."""
-    known, finished = ({"cache": False} | settings for settings in (one, other))
+    """Whether two trainings had the same settings; later ones are written down only where they are not the default."""
+    from curriculumnet.training.settings import LATER
+
+    known, finished = (LATER | settings for settings in (one, other))
     return all(known.get(key) == value for key, value in finished.items())
 
 

@@ -21,6 +21,8 @@ SETTINGS = {
     "noisy_share": 1.0,
     "subset_weights": (),
     "stage_shares": (),
+    "stage_steps": (),
+    "balance": None,
     "stage_schedule": "one",
     "seed": 0,
 }
@@ -202,3 +204,26 @@ def test_a_subset_without_any_image_still_has_its_stage():
     batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 1), 3, ids % 5, SETTINGS)
     assert len(batches.stages) == 3
     assert batches.stages[-1].places == (8, 8, 0)
+
+
+def test_categories_by_the_root_of_their_size():
+    labels = np.repeat(np.arange(4), [1, 4, 100, 400])
+    pool = Pool.balanced(np.arange(505), labels, by_root=True)
+    drawn = np.concatenate([pool.draw(50, 0, step, key=0) for step in range(400)])
+    counts = np.bincount(labels[drawn], minlength=4)
+    assert chisquare(counts, len(drawn) * np.sqrt([1, 4, 100, 400]) / 33).pvalue > 1e-4
+    within = np.bincount(drawn[labels[drawn] == 2] - 5, minlength=100)
+    assert chisquare(within).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("balance", "pools"), [("all", 3), ("sqrt", 3), ("clean", 1), ("none", 0)])
+def test_balance_may_be_another_than_the_recipes(balance, pools):
+    assert sum(pool.starts is not None for pool in made(balance=balance).pools) == pools
+
+
+def test_stages_may_be_as_long_as_one_says():
+    assert [(s.first, s.last) for s in made(stage_steps=(5, 1, 9)).stages] == [(0, 5), (5, 6), (6, 15)]
+    with pytest.raises(UsageError, match="--stage-steps has 2 values, but this training has 3 stages"):
+        made(stage_steps=(5, 1))
+    with pytest.raises(UsageError, match="leave out --stage-shares"):
+        made(stage_steps=(5, 1, 9), stage_shares=(1, 1, 1))

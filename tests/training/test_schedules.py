@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculumnet.training.schedules import split, warmup_cosine
+from curriculumnet.training.schedules import split, warmup_cosine, warmup_steps
 
 
 @given(steps=st.integers(2, 500), warmup_share=st.floats(0, 0.5))
@@ -32,3 +32,12 @@ def test_stages_cover_all_steps_without_gap(steps, shares):
 
 def test_the_default_stages_are_30_30_40():
     assert split(100, (0.3, 0.3, 0.4)) == [(0, 30), (30, 60), (60, 100)]
+
+
+def test_the_authors_rate_falls_tenfold_four_times():
+    rates = [warmup_steps(step, 700, 0) for step in range(700)]
+    falls = [step for step in range(1, 700) if rates[step] != rates[step - 1]]
+    assert falls == [300, 500, 600, 650]
+    assert rates[0] == 1
+    assert [rates[step] for step in falls] == pytest.approx([0.1, 0.01, 0.001, 0.0001])
+    assert warmup_steps(3, 700, 9) == 0.4

@@ -4,6 +4,7 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
@@ -145,17 +146,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(work):
 
 
 def test_a_training_that_was_stopped_ends_as_one_that_was_not(work, monkeypatch):
-    options = SMALL | {"epochs": 3, "precision": "float32", "optimizer": "adamw"}
+    options = SMALL | {"epochs": 3, "precision": "float32", "optimizer": "adamw", "checkpoint_minutes": 0}
     cn.train(work, recipe="model-d", name="whole", **options)
 
-    monkeypatch.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
     through = loader.load
 
     monkeypatch.setattr(loader, "load", breaking_off(through))
     with pytest.raises(KeyboardInterrupt):
         cn.train(work, recipe="model-d", name="stopped", **options)
     monkeypatch.setattr(loader, "load", through)
-    assert [p.name for p in (work / "runs/stopped/checkpoints").glob("*.pt")] == ["step-00000004.pt"]
+    kept = sorted(p.name for p in (work / "runs/stopped/checkpoints").glob("*.pt"))
+    assert kept == ["step-00000003.pt", "step-00000004.pt"]
     assert "train stopped" in [row["step"] for row in cn.status(work).steps if row["state"] == "begun"]
 
     cn.train(work, recipe="model-d", name="stopped", **options)
@@ -267,7 +268,7 @@ def test_a_training_anew_that_was_stopped_leaves_the_finished_one_as_it_was(work
     def breaks_off(*_arguments, **_keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("curriculumnet.training.loop.weighted_cross_entropy", breaks_off)
+    monkeypatch.setattr("curriculumnet.training.updates.weighted_cross_entropy", breaks_off)
     with pytest.raises(KeyboardInterrupt):
         cn.train(work, recipe="model-a", epochs=1, **SMALL)
     kept = {p: data for p, data in before.items() if p.name != "settings.json" or "checkpoints" not in p.parts}
@@ -398,9 +399,8 @@ def test_half_of_the_decoded_pictures_are_never_used(work, monkeypatch):
 
 
 def test_a_training_along_decoded_pictures_goes_on_where_it_was(work, monkeypatch):
-    options = SMALL | {"epochs": 3, "precision": "float32", "cache": True}
+    options = SMALL | {"epochs": 3, "precision": "float32", "cache": True, "checkpoint_minutes": 0}
     cn.train(work, recipe="model-d", name="whole", **options)
-    monkeypatch.setattr("curriculumnet.training.step._CHECKPOINT_SECONDS", 0.0)
     through = loader.load
 
     monkeypatch.setattr(loader, "load", breaking_off(through))
@@ -420,3 +420,97 @@ def test_a_picture_that_changed_before_it_was_decoded_is_named(work, prepared, t
     with pytest.raises(SourceError, match=r"blue/003\.png in .* \(it has 50 x 40 pixels, not 40 x 40\)"):
         cn.train(tmp_path / "other", recipe="model-a", cache=True, **SMALL)
     assert caches(tmp_path / "other") == []
+
+
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "overwritten"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(work, monkeypatch, capsys, damage):
+    options = SMALL | {"epochs": 3, "precision": "float32", "checkpoint_minutes": 0, "quiet": False}
+    cn.train(work, recipe="model-d", name="whole", **options)
+    through = loader.load
+    monkeypatch.setattr(loader, "load", breaking_off(through))
+    with pytest.raises(KeyboardInterrupt):
+        cn.train(work, recipe="model-d", name="stopped", **options)
+    monkeypatch.setattr(loader, "load", through)
+    newest = work / "runs/stopped/checkpoints/step-00000004.pt"
+    data = newest.read_bytes()
+    newest.write_bytes({"cut short": data[:-1000], "emptied": b"", "overwritten": b"x" * len(data)}[damage])
+    capsys.readouterr()
+    cn.train(work, recipe="model-d", name="stopped", **options)
+    said = capsys.readouterr().err
+    assert "The checkpoint of step 4 is damaged" in said
+    assert "going on from step 3 of" in said
+    whole, stopped = weights(work, "whole"), weights(work, "stopped")
+    assert all(torch.equal(whole[key], stopped[key]) for key in whole)
+
+
+def test_a_loss_out_of_bounds_names_the_step_the_images_and_what_to_try(work):
+    with pytest.raises(UsageError, match=r"no longer finite at step \d+, of (red|green|blue)/\d+\.png") as raised:
+        cn.train(work, recipe="model-a", epochs=9, learning_rate=1e6, precision="float32", **SMALL)
+    assert str(raised.value).endswith("start again with a lower --learning-rate than 1e+06, with --clip-norm 1.")
+
+
+def test_how_each_image_was_learnt_is_recorded(work):
+    done = cn.train(work, recipe="model-a", epochs=10, **SMALL)
+    rows = tables.read(done.folder / "dynamics.parquet")
+    assert sum(rows["seen"].to_pylist()) == done.steps * 16
+    assert set(rows["seen"].to_pylist()) <= {9, 10, 11}
+    assert all(0 <= value <= 1 for value in rows["agreement"].to_pylist())
+    losses, agreements = (np.array(rows[name].to_pylist(), dtype=float) for name in ("losses", "agreements"))
+    assert losses.shape == agreements.shape == (54, 5)
+    assert np.nanmean(losses[:, 4]) < np.nanmean(losses[:, 0])
+    assert np.nanmean(agreements[:, 4]) > np.nanmean(agreements[:, 0])
+    history = done.table()
+    accuracy = history.filter(pc.equal(history["metric"], "train_accuracy"))["value"].to_pylist()
+    assert np.mean(accuracy) == pytest.approx(np.average(rows["agreement"], weights=rows["seen"]), abs=0.02)
+
+
+def test_a_clean_subset_alone_leaves_the_others_unseen(work):
+    rows = tables.read(cn.train(work, recipe="model-b", epochs=1, **SMALL).folder / "dynamics.parquet")
+    unseen = np.array(rows["seen"].to_pylist()) == 0
+    assert unseen.any()
+    assert (np.isnan(rows["loss"].to_numpy()) == unseen).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "rmsprop", "schedule": "step"},
+        {"mixup": 0.2, "clip_norm": 1.0, "accumulate": 2},
+        {"balance": "sqrt", "places": "equal"},
+        {"stage_steps": (3, 2, 4)},
+        {"momentum": 0.0},
+    ],
+)
+def test_further_settings_train_and_are_settings(work, options):
+    first = cn.train(work, recipe="model-d", epochs=1, **SMALL)
+    again = cn.train(work, recipe="model-d", epochs=1, **SMALL, **options)
+    assert not again.up_to_date
+    assert cn.train(work, recipe="model-d", epochs=1, **SMALL, **options).up_to_date
+    assert again.steps == (9 if "stage_steps" in options else first.steps)
+    known = json.loads((again.folder / "settings.json").read_text(encoding="utf-8"))
+    assert {name: known[name] for name in options} == json.loads(json.dumps(options))
+
+
+def test_half_precision_of_a_gpu_is_refused_without_one(work):
+    with pytest.raises(MachineError, match="float16, which needs a GPU") as raised:
+        cn.train(work, recipe="model-a", precision="float16", **SMALL)
+    assert raised.value.exit_code == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"precision": "float16"}, {"compile_": True}])
+def test_a_gpu_learns_what_is_there(work, options):
+    done = cn.train(work, recipe="model-a", epochs=12, **(SMALL | {"device": "cuda"}), **options)
+    history = done.table()
+    errors = history.filter(pc.equal(history["metric"], "test_top1_error"))["value"].to_pylist()
+    assert errors[-1] <= 0.2
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_the_same_network(work):
+    options = SMALL | {"epochs": 1, "precision": "float32"}
+    for name, compiled in (("plain", False), ("compiled", True)):
+        cn.train(work, recipe="model-a", name=name, compile_=compiled, **options)
+    plain, compiled = weights(work, "plain"), weights(work, "compiled")
+    assert plain.keys() == compiled.keys()
+    assert all(torch.allclose(plain[key].float(), compiled[key].float(), atol=1e-2) for key in plain)

@@ -180,7 +180,14 @@ class Pictures:
 
 
 def load(
-    pictures: Viewed[V], batches: Batches, view: V, *, workers: int, seed: int = 0, first: int = 0
+    pictures: Viewed[V],
+    batches: Batches,
+    view: V,
+    *,
+    workers: int,
+    seed: int = 0,
+    first: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Load batches in their order.
 
@@ -198,6 +205,9 @@ def load(
         With the batch's number and the place in it, decides each picture's view.
     first : int
         The batch to begin with.
+    share : tuple of int
+        Which of how many shares of each batch: ``(1, 4)`` is every fourth image from the second on. The shares of all
+        are the views of the whole batch.
 
     Yields
     ------
@@ -211,7 +221,7 @@ def load(
     """
     import torch
 
-    for ids, views, failure in in_workers(_Loading(pictures, batches, view, seed), workers, first):
+    for ids, views, failure in in_workers(_Loading(pictures, batches, view, seed, share), workers, first):
         if failure is not None:
             raise SourceError(failure)
         yield np.asarray(ids), torch.as_tensor(views)
@@ -302,15 +312,17 @@ def leave_interruption_to_parent(worker: int = 0) -> None:
 class _Loading:
     """Batches by number, as torch's DataLoader wants them."""
 
-    def __init__(self, pictures: Viewed[Any], batches: Batches, view: Any, seed: int) -> None:
+    def __init__(self, pictures: Viewed[Any], batches: Batches, view: Any, seed: int, share: tuple[int, int]) -> None:
         self._pictures, self._batches, self._view, self._seed = pictures, batches, view, seed
+        self._mine = slice(share[0], None, share[1])
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray | None, str | None]:
         ids = self._batches[number]
-        seeds = np.random.SeedSequence((self._seed, number)).generate_state(len(ids), np.uint64)
+        seeds = np.random.SeedSequence((self._seed, number)).generate_state(len(ids), np.uint64)[self._mine]
+        ids = ids[self._mine]
         try:
             shown = [
                 self._pictures.view(int(image), self._view, int(seed)) for image, seed in zip(ids, seeds, strict=True)

@@ -30,20 +30,34 @@ class Pool:
     starts : ndarray of int64, shape (C + 1,), or None
         Where each category's images begin in `ids`, for the categories that have any; None for a pool that is gone
         through in a seeded order.
+    odds : ndarray of float64, shape (C,), or None
+        Up to which number below 1 each of these categories is drawn; None where all have an equal share of the places.
     """
 
     ids: np.ndarray
     starts: np.ndarray | None = None
+    odds: np.ndarray | None = None
 
     @classmethod
-    def balanced(cls, ids: np.ndarray, labels: np.ndarray) -> Pool:
-        """Return a pool whose places are shared equally among the categories.
+    def balanced(cls, ids: np.ndarray, labels: np.ndarray, *, by_root: bool = False) -> Pool:
+        """Return a pool whose places are shared among the categories.
 
-        `labels` has the category's index of each of the `ids`.
+        Parameters
+        ----------
+        ids : ndarray of int64, shape (n,)
+        labels : ndarray of int64, shape (n,)
+            The category's index of each.
+        by_root : bool
+            A category has places in proportion to the root of its size (Mahajan et al. 2018), and not as many as any
+            other.
         """
         order = np.argsort(labels, kind="stable")
-        _, first = np.unique(labels[order], return_index=True)
-        return cls(ids[order], np.append(first, len(ids)).astype(np.int64))
+        _, first, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+        starts = np.append(first, len(ids)).astype(np.int64)
+        if not by_root:
+            return cls(ids[order], starts)
+        odds = np.sqrt(sizes).cumsum()
+        return cls(ids[order], starts, odds / odds[-1])
 
     def draw(self, places: int, seed: int, step: int, key: int) -> np.ndarray:
         """Return the images on this pool's places in one batch, int64 (places,).
@@ -61,9 +75,12 @@ class Pool:
             return self.ids[_walk(np.arange(step * places, (step + 1) * places), len(self.ids), seed, key)]
         rng = np.random.default_rng((seed, key, step))
         categories = len(self.starts) - 1
-        everyone = np.repeat(np.arange(categories), places // categories)
-        further = rng.choice(categories, places % categories, replace=False, shuffle=False)
-        chosen = np.concatenate([everyone, further])
+        if self.odds is not None:
+            chosen = self.odds.searchsorted(rng.random(places), side="right")
+        else:
+            everyone = np.repeat(np.arange(categories), places // categories)
+            further = rng.choice(categories, places % categories, replace=False, shuffle=False)
+            chosen = np.concatenate([everyone, further])
         return self.ids[rng.integers(self.starts[chosen], self.starts[chosen + 1])]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pickle import UnpicklingError
 from typing import Any
 
 from curriculumnet.work.folder import WorkFolder
 
-_KEEP = 1
+_KEEP = 2
+"""So many are kept: the newest may turn out to be damaged."""
 
 
 def save(folder: WorkFolder, run: str, step: int, state: dict[str, Any]) -> None:
@@ -38,13 +41,30 @@ def save(folder: WorkFolder, run: str, step: int, state: dict[str, Any]) -> None
         folder.file(old).unlink(missing_ok=True)
 
 
-def load(folder: WorkFolder, run: str, key: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the newest checkpoint of a run if it was written with the same `key` (inputs and settings), else None."""
+def load(folder: WorkFolder, run: str, key: dict[str, Any], told: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the newest checkpoint of a run that is whole and was written with the same `key`, else None.
+
+    Parameters
+    ----------
+    folder : WorkFolder
+    run : str
+        The run's name.
+    key : dict
+        Inputs and settings of the training.
+    told : callable
+        Gets a sentence for each checkpoint that is damaged.
+    """
     import torch
 
-    for _, name in reversed(_found(folder, run)):
-        state: dict[str, Any] = torch.load(folder.file(name), map_location="cpu", weights_only=True)
-        if state["key"] == key:
+    for step, name in reversed(_found(folder, run)):
+        try:
+            state: dict[str, Any] = torch.load(folder.file(name), map_location="cpu", weights_only=True)
+            same = state["key"] == key
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            told(f"The checkpoint of step {step:,} is damaged ({reason}): what was written before it is taken.")
+            continue
+        if same:
             return state
     return None
 

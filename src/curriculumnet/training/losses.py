@@ -14,6 +14,7 @@ def weighted_cross_entropy(
     weights: torch.Tensor,
     *,
     weight_norm: bool = False,
+    divisor: float | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of a batch and each image's own.
@@ -29,6 +30,8 @@ def weighted_cross_entropy(
         r of the subset to which each place belongs.
     weight_norm : bool
         Divide by Σ r instead of B.
+    divisor : float, optional
+        What to divide by instead of either, where this is a part of a batch.
     label_smoothing : float
         Share of each target spread evenly over the categories (Szegedy et al. 2016).
 
@@ -40,5 +43,7 @@ def weighted_cross_entropy(
     from torch.nn.functional import cross_entropy
 
     losses = cross_entropy(logits.float(), targets, reduction="none", label_smoothing=label_smoothing)
-    divisor = weights.sum() if weight_norm else float(len(targets))
-    return (weights * losses).sum() / divisor, losses.detach()
+    total = (weights * losses).sum()
+    if divisor is None:
+        return total / (weights.sum() if weight_norm else float(len(targets))), losses.detach()
+    return total / divisor, losses.detach()

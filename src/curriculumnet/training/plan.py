@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def plan(
     targets : ndarray of int64, shape (number of images,)
         The category's index of each image id.
     settings : dict
-        `train`'s arguments: epochs, batch_size, places, noisy_share, subset_weights, stage_shares, stage_schedule and
-        seed.
+        `train`'s arguments: epochs, batch_size, balance, places, noisy_share, subset_weights, stage_shares,
+        stage_steps, stage_schedule and seed.
 
     Returns
     -------
@@ -50,16 +51,16 @@ def plan(
     InputError
         The clean subset is empty.
     UsageError
-        Not as many shares as stages, or fewer weights than subsets.
+        Not as many shares or steps as stages, or fewer weights than subsets.
     """
     members = _members(recipe, ids, subsets, n_subsets, settings)
     stages = _stages(recipe, tuple(len(found) for found in members), len(ids), settings)
-    balanced = [
-        recipe.balance == "all" or (recipe.balance == "clean" and subset == 0) for subset in range(len(members))
-    ]
+    balance = settings["balance"] or recipe.balance
     pools = [
-        Pool.balanced(found, targets[found]) if even else Pool(found)
-        for found, even in zip(members, balanced, strict=True)
+        Pool.balanced(found, targets[found], by_root=balance == "sqrt")
+        if balance in ("all", "sqrt") or (balance == "clean" and subset == 0)
+        else Pool(found)
+        for subset, found in enumerate(members)
     ]
     return CurriculumBatches(tuple(pools), stages, settings["seed"])
 
@@ -80,14 +81,21 @@ def _members(
 
 def _stages(recipe: Recipe, sizes: tuple[int, ...], n: int, settings: dict[str, Any]) -> tuple[Stage, ...]:
     count = len(sizes) if recipe.staged else 1
+    lengths = tuple(settings["stage_steps"])
     shares = tuple(settings["stage_shares"]) or _STAGE_SHARES.get(count, (1.0,) * count)
-    if len(shares) != count:
-        raise UsageError(f"--stage-shares has {len(shares)} values, but this training has {count} stages.")
+    for flag, values in (("stage-shares", shares), ("stage-steps", lengths or shares)):
+        if len(values) != count:
+            raise UsageError(f"--{flag} has {len(values)} values, but this training has {count} stages.")
+    if lengths and (settings["stage_shares"] or settings["stage_schedule"] == "restart"):
+        raise UsageError("--stage-steps says how long each stage is: leave out --stage-shares and --stage-schedule.")
     weights = tuple(settings["subset_weights"]) or (1.0, *(0.5,) * (len(sizes) - 1))
     if len(weights) < len(sizes):
         raise UsageError(f"--subset-weights has {len(weights)} values, but {len(sizes)} subsets take part.")
     steps = math.ceil(settings["epochs"] * n / settings["batch_size"])
-    if settings["stage_schedule"] == "restart":
+    if lengths:
+        ends = [0, *accumulate(lengths)]
+        spans = list(pairwise(ends))
+    elif settings["stage_schedule"] == "restart":
         spans = [(index * steps, (index + 1) * steps) for index in range(count)]
     else:
         spans = split(steps, shares)

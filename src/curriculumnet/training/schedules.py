@@ -29,6 +29,25 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
+STEP_SHARES = (30 / 70, 50 / 70, 60 / 70, 65 / 70)
+"""Where the authors of CurriculumNet divided the rate by ten: after 30, 50, 60 and 65 of 70 times 10,000 steps."""
+
+
+def warmup_steps(step: int, steps: int, warmup: int) -> float:
+    """Return the factor of the learning rate at a step, divided by ten at each of `STEP_SHARES` of all steps.
+
+    Guo et al. 2018, section 4.1, from memory; before it the rate rises linearly over `warmup` steps, which they did
+    not have. Parameters and what is returned are those of `warmup_cosine`.
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return float(0.1 ** sum(step >= share * steps for share in STEP_SHARES))
+
+
+SCHEDULES = {"cosine": warmup_cosine, "step": warmup_steps}
+"""The schedules by their names."""
+
+
 def split(steps: int, shares: tuple[float, ...]) -> list[tuple[int, int]]:
     """Cut `steps` into stages by their shares.
 

@@ -16,6 +16,24 @@ _LARGEST_BATCH, _SMALLEST_BATCH, _EPOCH_STEPS = 256, 32, 50
 """The batch of Guo et al. 2018, and down to what it is halved while an epoch has fewer steps."""
 
 
+LATER: dict[str, Any] = {
+    "cache": False,
+    "schedule": "cosine",
+    "mixup": 0.0,
+    "clip_norm": None,
+    "balance": None,
+    "stage_steps": [],
+    "accumulate": 1,
+    "compile": False,
+}
+"""Settings that are written down only where they are not these, their defaults: earlier trainings had none of them."""
+
+
+def default_decay(optimizer: str) -> float:
+    """Return the decay of weights: with RMSProp that of Szegedy et al. 2016."""
+    return {"sgd": 5e-4, "adamw": 0.05, "rmsprop": 4e-5}[optimizer]
+
+
 def default_batch_size(n_train: int) -> int:
     """Return the images per step: 256, or less where an epoch of a small crawl would have too few steps to learn in.
 
@@ -35,12 +53,12 @@ def default_batch_size(n_train: int) -> int:
     return batch_size
 
 
-def default_rate(optimizer: Literal["sgd", "adamw"], pretrained: bool, batch_size: int) -> float:
-    """Return the highest learning rate: by the root of the batch, with SGD from scratch in proportion to it.
+def default_rate(optimizer: Literal["sgd", "adamw", "rmsprop"], pretrained: bool, batch_size: int) -> float:
+    """Return the highest learning rate: by the root of the batch, from scratch but with AdamW in proportion to it.
 
     Parameters
     ----------
-    optimizer : {"sgd", "adamw"}
+    optimizer : {"sgd", "adamw", "rmsprop"}
     pretrained : bool
         Whether the weights were trained elsewhere.
     batch_size : int
@@ -54,9 +72,9 @@ def default_rate(optimizer: Literal["sgd", "adamw"], pretrained: bool, batch_siz
     share = max(0, batch_size) / _LARGEST_BATCH
     if pretrained:
         # Batch norms that stand still do not hold back what a rate in proportion to a large batch would do.
-        rate = {"sgd": 0.005, "adamw": 0.0003}[optimizer] * math.sqrt(share)
+        rate = {"sgd": 0.005, "adamw": 0.0003, "rmsprop": 0.001}[optimizer] * math.sqrt(share)
     else:
-        rate = 0.4 * share if optimizer == "sgd" else 0.003 * math.sqrt(share)
+        rate = {"sgd": 0.4 * share, "adamw": 0.003 * math.sqrt(share), "rmsprop": 0.1 * share}[optimizer]
     return float(f"{rate:.4g}")
 
 
@@ -102,7 +120,7 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         shown = " ".join(f"{number:g}" for number in (value if isinstance(value, tuple | list) else (value,)))
         raise UsageError(f"--{name.replace('_', '-')} is {shown}: {what}.")
 
-    for name in ("epochs", "batch_size", "learning_rate"):
+    for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
         check(name, lambda value: 0 < value <= _LARGEST, f"it must be above 0 and at most {_LARGEST:,}")
     check(
         "image_size",
@@ -122,4 +140,9 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         lambda weights: all(0 <= weight < math.inf for weight in weights) and weights[0] > 0,
         "none may be below 0, and the first must be above",
     )
+    check("mixup", lambda value: 0 <= value < math.inf, "it must be at least 0")
+    check("stage_steps", lambda steps: all(step > 0 for step in steps), "every stage needs a step")
+    for name in ("accumulate", "devices"):
+        check(name, lambda value: 1 <= value <= _LARGEST, f"it must be at least 1 and at most {_LARGEST:,}")
+    check("checkpoint_minutes", lambda value: 0 <= value < math.inf, "it must be at least 0")
     check("workers", lambda value: value >= 0, "it must be at least 0; 0 works in this process")

@@ -8,15 +8,25 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curriculumnet import console
-from curriculumnet.errors import InputError, MachineError
+from curriculumnet.errors import InputError, MachineError, UsageError
+from curriculumnet.training.processes import start_processes
+from curriculumnet.training.ranks import Ranks
 from curriculumnet.training.recipes import Recipe, find
-from curriculumnet.training.settings import check_choices, check_ranges, default_batch_size, default_rate
+from curriculumnet.training.settings import (
+    LATER,
+    check_choices,
+    check_ranges,
+    default_batch_size,
+    default_decay,
+    default_rate,
+)
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, subsets_of
 
@@ -28,9 +38,10 @@ if TYPE_CHECKING:
     from curriculumnet.images.cache import CachedPictures
     from curriculumnet.images.loader import Pictures
     from curriculumnet.networks.create import Preprocessing
-    from curriculumnet.training.loop import Measures, State
+    from curriculumnet.training.loop import Measures, Row, State
+    from curriculumnet.training.records import NotFiniteError
+    from curriculumnet.training.updates import Manner
 
-_CHECKPOINT_SECONDS = 60.0
 _CURVE_POINTS = 20
 _CURVE_IMAGES = 2000
 _CURVE_COST = 0.1
@@ -95,26 +106,35 @@ def train(
     small_stem: bool | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
-    optimizer: Literal["sgd", "adamw"] | None = None,
+    optimizer: Literal["sgd", "adamw", "rmsprop"] | None = None,
     learning_rate: float | None = None,
+    schedule: Literal["cosine", "step"] = "cosine",
     weight_decay: float | None = None,
     momentum: float = 0.9,
     warmup_share: float = 0.05,
     label_smoothing: float = 0.0,
+    mixup: float = 0.0,
+    clip_norm: float | None = None,
     ema_decay: float = 0.998,
+    balance: Literal["clean", "all", "none", "sqrt"] | None = None,
     places: Literal["half", "equal", "size"] = "half",
     noisy_share: float = 1.0,
     subset_weights: tuple[float, ...] = (),
     weight_norm: bool = False,
     stage_shares: tuple[float, ...] = (),
+    stage_steps: tuple[int, ...] = (),
     stage_schedule: Literal["one", "restart"] = "one",
     crop_scale: tuple[float, float] = (0.35, 1.0),
     crop_ratio: tuple[float, float] = (0.75, 4 / 3),
     mirror: bool = True,
     cache: bool = False,
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    accumulate: int = 1,
+    compile_: bool = False,
+    checkpoint_minutes: float = 2.0,
     seed: int = 0,
     device: str = "auto",
+    devices: int = 1,
     workers: int | None = None,
     quiet: bool = False,
 ) -> Training:
@@ -150,22 +170,35 @@ def train(
     batch_size : int, optional
         Images per step, B.
         Unless given, 256, halved down to 32 while an epoch has fewer than 50 steps.
-    optimizer : {"sgd", "adamw"}, optional
+    optimizer : {"sgd", "adamw", "rmsprop"}, optional
         SGD has Nesterov momentum.
-        Unless given, SGD if pretrained or if the network normalises by batches alone, else AdamW.
+        Unless given, SGD if pretrained or if the network normalises by batches alone, else AdamW. RMSProp is that of
+        Szegedy et al. 2016: decay 0.9, ε 1 under the root.
     learning_rate : float, optional
         The highest learning rate.
-        Unless given, 0.4 · B/256 with SGD, 0.003 · √(B/256) with AdamW; if pretrained 0.005 or 0.0003 · √(B/256).
+        Unless given, 0.4 · B/256 with SGD, 0.1 · B/256 with RMSProp, 0.003 · √(B/256) with AdamW; if pretrained 0.005
+        or 0.0003 · √(B/256).
+    schedule : {"cosine", "step"}
+        How the rate falls; step: tenfold, four times.
+        After 30, 50, 60 and 65 seventieths of the steps, as Guo et al. 2018 had it.
     weight_decay : float, optional
-        Decay of weights; 0.0005 with SGD, 0.05 with AdamW.
+        Decay of weights; 0.0005, 0.05 with AdamW, 0.00004 with RMSProp.
     momentum : float
-        Momentum of SGD.
+        Momentum of SGD and RMSProp.
     warmup_share : float
         Share of the steps over which the rate rises.
     label_smoothing : float
         Share of each target spread over all categories.
+    mixup : float
+        Mix pairs of images; α of the Beta distribution.
+        Zhang et al. 2018. Each of a pair has the weight of its subset.
+    clip_norm : float, optional
+        Scale a larger gradient to this norm.
     ema_decay : float
         Decay of the weights' moving average; 0 for none.
+    balance : {"clean", "all", "none", "sqrt"}, optional
+        Places shared equally by categories; as the recipe has it.
+        Those of the clean subset, all, none; or all in proportion to the root of a category's size.
     places : {"half", "equal", "size"}
         How subsets share a batch.
     noisy_share : float
@@ -176,6 +209,8 @@ def train(
         Divide the loss by the weights' sum, not the batch size.
     stage_shares : tuple of float
         Length of each stage; 30, 30, 40 per cent for three.
+    stage_steps : tuple of int
+        Length of each stage in steps, instead.
     stage_schedule : {"one", "restart"}
         One schedule over all stages, or a full one in each.
     crop_scale : tuple of float
@@ -188,14 +223,26 @@ def train(
         Keep the pictures decoded in the work folder.
         How much room they take is said before. Those larger than the smallest crop needs are reduced, so that the
         network sees nearly the same, not quite.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "float16"}
         Arithmetic; auto: bfloat16 where the machine has it.
+        float16, with scaled gradients, needs a GPU.
+    accumulate : int
+        Parts in which a batch goes through the network.
+        Each takes a part of the memory. Batch norms see the parts alone; otherwise nothing changes.
+    compile_ : bool
+        Have torch compile the network; needs a C++ compiler.
+    checkpoint_minutes : float
+        Minutes between two checkpoints.
     seed : int
         The same seed gives the same batches and views.
     device : str
         auto, cpu, cuda or cuda:N.
+    devices : int
+        GPUs of this machine, or on the CPU processes, to train on.
+        Each batch is shared among them; batch norms see the shares alone. On several machines torchrun starts them.
     workers : int, optional
         Processes that decode; as many as cores, at most 8.
+        For each device.
     quiet : bool
         Show warnings and errors only.
 
@@ -212,21 +259,31 @@ def train(
     InputError
         The clean subset is empty, or the curriculum is that of an earlier reading of the crawl.
     MachineError
-        No such device, or the disk is full or has no room for the cache.
+        No such device or arithmetic, or the disk is full or has no room for the cache.
 
     Examples
     --------
     curriculumnet train crawl-work --recipe model-d --epochs 60
     """
+    given = dict(locals())
     watch = Stopwatch()
     how = find(recipe)
     run = checked_name(recipe if name is None else name, "a run")
     check_choices(
         train,
-        {"optimizer": optimizer, "places": places, "stage_schedule": stage_schedule, "precision": precision},
+        {
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "balance": balance,
+            "places": places,
+            "stage_schedule": stage_schedule,
+            "precision": precision,
+        },
     )
+    ranks = Ranks.here()
+    quiet = quiet or not ranks.writes
     folder = WorkFolder.open(work)
-    with folder.lock(lambda message: console.say(message, quiet=quiet)):
+    with folder.lock(lambda message: console.say(message, quiet=quiet)) if ranks.locks else nullcontext():
         inputs = folder.digests(TRAINING_IMAGES)
         if how.uses_curriculum:
             hint = f"`curriculumnet design {folder.path}` makes one."
@@ -252,7 +309,7 @@ def train(
             "batch_size": batch_size,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
-            "weight_decay": weight_decay if weight_decay is not None else {"sgd": 5e-4, "adamw": 0.05}[optimizer],
+            "weight_decay": weight_decay if weight_decay is not None else default_decay(optimizer),
             "momentum": momentum,
             "warmup_share": warmup_share,
             "label_smoothing": label_smoothing,
@@ -269,53 +326,82 @@ def train(
             "precision": precision,
             "seed": seed,
         }
-        if cache:
-            # Not there otherwise: what was trained before there were caches is trained already.
-            settings["cache"] = True
-        check_ranges(settings | {"workers": workers})
+        later = {
+            "cache": cache,
+            "schedule": schedule,
+            "mixup": mixup,
+            "clip_norm": clip_norm,
+            "balance": balance,
+            "stage_steps": list(stage_steps),
+            "accumulate": accumulate,
+            "compile": compile_,
+        }
+        # Not there where they are the default: what was trained before there were such settings is trained already.
+        settings |= {name: value for name, value in later.items() if value != LATER[name]}
+        check_ranges(settings | {"workers": workers, "devices": devices, "checkpoint_minutes": checkpoint_minutes})
         record = folder.finished(f"train:{run}", inputs, settings)
         if record:
             console.say(f"Run {run} is up to date; nothing to do.", quiet=quiet)
             _give_up_another(folder, run, settings, quiet)
             return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=True)
         _say_what_is_replaced(folder, run, inputs, settings, quiet)
-        return _train(folder, run, how, settings, inputs, images, device, workers, watch, quiet)
+        if devices > 1 and ranks.count == 1:
+            start_processes(train, given, devices)
+            record = folder.record(f"train:{run}")
+            if record is None:
+                raise MachineError(f"The processes of the training {run} have ended, but left nothing.")
+            return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=False)
+        machine = _Machine(ranks, device, workers, checkpoint_minutes * 60, watch, quiet)
+        return _train(folder, run, how, settings, inputs, images, machine)
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """What a training runs on, and what decides nothing of its result."""
+
+    ranks: Ranks
+    device: str
+    workers: int | None
+    checkpoint_seconds: float
+    watch: Stopwatch
+    quiet: bool
 
 
 def _train(
     folder: WorkFolder,
     run: str,
     recipe: Recipe,
-    settings: dict[str, Any],
+    given: dict[str, Any],
     inputs: dict[str, str],
     images: pa.Table,
-    device: str,
-    workers: int | None,
-    watch: Stopwatch,
-    quiet: bool,
+    machine: _Machine,
 ) -> Training:
+    import numpy as np
     import torch
-    from timm.optim import create_optimizer_v2
-    from timm.utils import ModelEmaV3
 
     from curriculumnet.images.loader import Pictures, Viewed, load, worker_count
     from curriculumnet.images.views import TrainingView
     from curriculumnet.networks import create as networks
     from curriculumnet.networks import folder as model_folder
-    from curriculumnet.networks.device import native_precision, resolve_device
     from curriculumnet.networks.weights import origin
     from curriculumnet.training import checkpoints
     from curriculumnet.training.curves import curves
-    from curriculumnet.training.loop import State, fit
+    from curriculumnet.training.interruption import Stop
+    from curriculumnet.training.loop import fit
     from curriculumnet.training.plan import plan
-    from curriculumnet.training.schedules import warmup_cosine
+    from curriculumnet.training.records import NotFiniteError, Records
+    from curriculumnet.training.schedules import SCHEDULES
+    from curriculumnet.training.updates import Updates
 
-    where = resolve_device(device)
-    precision = native_precision(where) if settings["precision"] == "auto" else getattr(torch, settings["precision"])
+    ranks, watch, quiet = machine.ranks, machine.watch, machine.quiet
+    settings = LATER | given
+    where, precision = _arithmetic(settings, machine)
     categories = folder.categories
     targets = _targets(images, categories)
-    batches = plan(recipe, *_training_images(folder, recipe, settings, images), targets, settings)
-    for subset in (s for s, pool in enumerate(batches.pools) if not len(pool.ids)):
+    training = _training_images(folder, recipe, settings, images)
+    batches = plan(recipe, *training, targets, settings)
+    _check_ranks(ranks, settings)
+    for subset in (s for s, pool in enumerate(batches.pools) if not len(pool.ids) and ranks.writes):
         console.warn(
             f"Subset {subset} of the curriculum {settings['curriculum']} is empty: its places go to the cleaner ones."
         )
@@ -336,35 +422,18 @@ def _train(
                 torch.nn.init.zeros_(weight)
     network = model_folder.placed(network, where)
     preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
-    state = State(
-        network,
-        ModelEmaV3(network, decay=settings["ema_decay"], use_warmup=True) if settings["ema_decay"] else None,
-        create_optimizer_v2(
-            network,
-            opt=settings["optimizer"],
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            momentum=settings["momentum"],
-            param_group_fn=partial(_groups, settings=settings),
-        ),
-    )
-    count = worker_count(workers)
+    state = _state(network, settings, precision, len(training[0]))
+    count = worker_count(machine.workers)
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
     pictures = Pictures(images, sources)
-    shown: Viewed[TrainingView] = pictures
-    if settings.get("cache"):
-        shown = _cached(folder, images, pictures, settings, inputs[TRAINING_IMAGES], count, quiet)
-    key = {"settings": settings, "inputs": inputs}
-    resumed = checkpoints.load(folder, run, key)
+    key = {"settings": given, "inputs": inputs}
+    resumed = checkpoints.load(folder, run, key, lambda sentence: console.say(sentence, quiet=quiet))
     before = resumed["seconds"] if resumed else 0.0
     if resumed:
         state.restore(resumed["state"])
         console.say(f"Run {run}: going on from step {state.step:,} of {len(batches):,}.", quiet=quiet)
     earlier = [] if resumed else _left_by_another(folder, run)
-    stages = [asdict(stage) for stage in batches.stages]
-    settings_shown = settings | {"stages": stages}
-    # Beside the checkpoints: what an earlier training under this name has finished stays as it is until this one has.
-    folder.write_json(f"runs/{run}/checkpoints/settings.json", settings_shown)
+    settings_shown = given | {"stages": [asdict(stage) for stage in batches.stages]}
 
     view = TrainingView(
         settings["image_size"],
@@ -373,15 +442,15 @@ def _train(
         tuple(settings["crop_ratio"]),
         settings["mirror"],
     )
-    schedule = batches.stages if settings["stage_schedule"] == "restart" else None
+    spans = batches.stages if settings["stage_schedule"] == "restart" else None
 
     def rate(step: int) -> float:
         first, last = 0, len(batches)
-        if schedule is not None:
+        if spans is not None:
             _, stage = batches.stage(step)
             first, last = stage.first, stage.last
         warmup = math.ceil(settings["warmup_share"] * (last - first))
-        return float(settings["learning_rate"]) * warmup_cosine(step - first, last - first, warmup)
+        return float(settings["learning_rate"]) * SCHEDULES[settings["schedule"]](step - first, last - first, warmup)
 
     def to_input(views: torch.Tensor) -> torch.Tensor:
         return networks.normalise(views, preprocessing, where)
@@ -392,61 +461,204 @@ def _train(
             earlier.pop().unlink(missing_ok=True)
         checkpoints.save(folder, run, now.step, {"key": key, "state": now.dump(), "seconds": before + watch.seconds})
 
-    held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
-    clean_val = folder.project["sources"].get("val", {}).get("labels") == "clean"
-    log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step)
-    with console.Progress(f"training {run}", len(batches), "steps", done=state.step, quiet=quiet) as progress, log:
-        measures = _measures(
-            len(batches),
-            _curves_every(len(batches), settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())),
-            curves(held_out, to_input, precision),
-            "val_top1_error" if clean_val else None,
-            save,
-            log.add,
-            _Pace(progress, len(batches) - state.step, run, quiet).step,
-        )
-        if state.step < len(batches):
-            fit(
-                state,
-                batches,
-                load(shown, batches, view, workers=count, seed=settings["seed"], first=state.step),
-                targets,
-                to_input,
-                rate,
-                measures,
-                precision=precision,
-                weight_norm=settings["weight_norm"],
-                label_smoothing=settings["label_smoothing"],
-                # Statistics of a few noisy batches are worse than those that the weights came with, where these fit.
-                still=norms if settings["pretrained"] and not settings["small_stem"] else (),
+    with ranks.joined(cuda=where.type == "cuda"):
+        shown: Viewed[TrainingView] = pictures
+        if settings["cache"]:
+            shown = ranks.after_the_first(
+                lambda: _cached(folder, images, pictures, settings, inputs[TRAINING_IMAGES], count, quiet)
             )
+        held_out = {}
+        if ranks.writes:
+            # Beside the checkpoints: what an earlier training under this name has finished stays until this one has.
+            folder.write_json(f"runs/{run}/checkpoints/settings.json", settings_shown)
+            held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
+        clean_val = folder.project["sources"].get("val", {}).get("labels") == "clean"
+        log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step) if ranks.writes else nullcontext()
+        progress = console.Progress(f"training {run}", len(batches), "steps", done=state.step, quiet=quiet)
+        with progress, log as told, Stop() as stop:
+            measures = _measures(
+                len(batches),
+                _curves_every(
+                    len(batches), settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())
+                ),
+                curves(held_out, to_input, precision),
+                "val_top1_error" if clean_val else None,
+                save,
+                machine.checkpoint_seconds,
+                told.add if told else _untold,
+                _Pace(progress, len(batches) - state.step, run, quiet).step,
+            )
+            if state.step < len(batches):
+                places = np.full(len(targets), -1, dtype=np.int64)
+                places[training[0]] = np.arange(len(training[0]))
+                share = (ranks.rank, ranks.count)
+                try:
+                    fit(
+                        state,
+                        Updates(
+                            state, _forward(network, settings, ranks, where), _manner(settings, precision, norms), ranks
+                        ),
+                        batches,
+                        load(shown, batches, view, workers=count, seed=settings["seed"], first=state.step, share=share),
+                        targets,
+                        to_input,
+                        rate,
+                        measures,
+                        Records(batches, ranks, places, state.dynamics),
+                        ranks,
+                        stop,
+                        weight_norm=settings["weight_norm"],
+                    )
+                except NotFiniteError as error:
+                    raise UsageError(_not_finite(error, pictures, settings)) from error
+                except Exception:
+                    if not stop.asked:
+                        raise
+                    # The signal has ended the processes that decode as well.
+                    if state.whole and ranks.writes and state.step:
+                        save(state)
+            if stop.asked:
+                stop.heed()
+        if not ranks.writes:
+            ranks.wait()
+            return _result(folder, run, len(batches), watch.seconds, up_to_date=False)
 
-    kept = state.measured()
-    if state.best is not None:
-        kept.load_state_dict(state.best[1])
-    seconds = before + watch.seconds
-    files = model_folder.save(
-        kept,
-        model=settings["model"],
-        categories=categories,
-        preprocessing=preprocessing,
-        small_stem=settings["small_stem"],
-        training=settings,
-    )
-    for name, data in files.items():
-        folder.write_bytes(f"runs/{run}/model/{name}", data)
-    folder.write_json(f"runs/{run}/settings.json", settings_shown)
-    folder.write_table(f"runs/{run}/history.parquet", _history(state))
-    written = ["settings.json", "history.parquet", *(f"model/{name}" for name in files)]
-    folder.stamp(
-        f"train:{run}",
-        inputs,
-        settings,
-        [f"runs/{run}/{name}" for name in written],
-        seconds,
-        {"steps": len(batches), "device": str(where), "precision": str(precision).removeprefix("torch.")},
-    )
+        kept = state.measured()
+        if state.best is not None:
+            kept.load_state_dict(state.best[1])
+        seconds = before + watch.seconds
+        files = model_folder.save(
+            kept,
+            model=settings["model"],
+            categories=categories,
+            preprocessing=preprocessing,
+            small_stem=settings["small_stem"],
+            training=given,
+        )
+        for name, data in files.items():
+            folder.write_bytes(f"runs/{run}/model/{name}", data)
+        folder.write_json(f"runs/{run}/settings.json", settings_shown)
+        folder.write_table(f"runs/{run}/history.parquet", _history(state))
+        folder.write_table(f"runs/{run}/dynamics.parquet", _dynamics(state, images, training[0]))
+        written = ["settings.json", "history.parquet", "dynamics.parquet", *(f"model/{name}" for name in files)]
+        folder.stamp(
+            f"train:{run}",
+            inputs,
+            given,
+            [f"runs/{run}/{name}" for name in written],
+            seconds,
+            {"steps": len(batches), "device": str(where), "precision": str(precision).removeprefix("torch.")}
+            | ({"devices": ranks.count} if ranks.count > 1 else {}),
+        )
+        ranks.wait()
     return _result(folder, run, len(batches), seconds, up_to_date=False)
+
+
+def _arithmetic(settings: dict[str, Any], machine: _Machine) -> tuple[torch.device, torch.dtype]:
+    """Return where and how finely a training computes.
+
+    Raises
+    ------
+    UsageError, MachineError
+        There is no such device or arithmetic.
+    """
+    import torch
+
+    from curriculumnet.networks.device import native_precision, resolve_device
+
+    where = resolve_device(machine.device)
+    if machine.ranks.count > 1 and where.type == "cuda" and where.index is None:
+        where = resolve_device(f"cuda:{machine.ranks.local}")
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    precision = native_precision(where) if settings["precision"] == "auto" else getattr(torch, settings["precision"])
+    if precision is torch.float16 and where.type == "cpu":
+        raise MachineError("--precision is float16, which needs a GPU: take bfloat16, or leave it out.")
+    return where, precision
+
+
+def _check_ranks(ranks: Ranks, settings: dict[str, Any]) -> None:
+    """Refuse batches of which some process, or some part of its share, would have nothing."""
+    size, parts = settings["batch_size"], settings["accumulate"] * ranks.count
+    if size < parts:
+        raise UsageError(
+            f"--batch-size is {size}, which {ranks.count} processes with --accumulate {settings['accumulate']} cannot "
+            f"share: it must be at least {parts}."
+        )
+
+
+def _state(network: torch.nn.Module, settings: dict[str, Any], precision: torch.dtype, n: int) -> State:
+    """Return a training of n images that has not begun."""
+    import torch
+    from timm.optim import create_optimizer_v2
+    from timm.utils import ModelEmaV3
+
+    from curriculumnet.training.loop import State
+    from curriculumnet.training.records import Dynamics
+
+    device = next(network.parameters()).device.type
+    of_rmsprop: dict[str, Any] = {"alpha": 0.9, "eps": 1.0} if settings["optimizer"] == "rmsprop" else {}
+    return State(
+        network,
+        ModelEmaV3(network, decay=settings["ema_decay"], use_warmup=True) if settings["ema_decay"] else None,
+        create_optimizer_v2(
+            network,
+            opt=_optimizer(settings),
+            lr=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            momentum=settings["momentum"],
+            param_group_fn=partial(_groups, settings=settings),
+            **of_rmsprop,
+        ),
+        torch.amp.GradScaler(device, enabled=precision is torch.float16),
+        Dynamics.of(n),
+    )
+
+
+def _optimizer(settings: dict[str, Any]) -> str:
+    """Return timm's name of the optimiser: of RMSProp TensorFlow's, whose ε is under the root."""
+    if settings["optimizer"] == "sgd" and not settings["momentum"]:
+        return "momentum"  # the one that is not Nesterov's, which needs some
+    return {"rmsprop": "rmsproptf"}.get(settings["optimizer"], settings["optimizer"])
+
+
+def _manner(settings: dict[str, Any], precision: torch.dtype, norms: list[torch.nn.Module]) -> Manner:
+    from curriculumnet.training.updates import Manner
+
+    return Manner(
+        precision,
+        label_smoothing=settings["label_smoothing"],
+        mixup=settings["mixup"],
+        clip_norm=settings["clip_norm"],
+        accumulate=settings["accumulate"],
+        seed=settings["seed"],
+        # Statistics of a few noisy batches are worse than those that the weights came with, where these fit.
+        still=norms if settings["pretrained"] and not settings["small_stem"] else (),
+    )
+
+
+def _forward(network: torch.nn.Module, settings: dict[str, Any], ranks: Ranks, where: torch.device) -> torch.nn.Module:
+    """Return a network as it is called in training: with gradients added up over processes, and compiled."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    forward = network
+    if ranks.count > 1:
+        on = [where] if where.type == "cuda" else None
+        forward = DistributedDataParallel(network, device_ids=on, gradient_as_bucket_view=True)
+    return torch.compile(forward) if settings["compile"] else forward  # type: ignore[return-value]
+
+
+def _not_finite(error: NotFiniteError, pictures: Pictures, settings: dict[str, Any]) -> str:
+    """Say where the loss went out of bounds, and what to try."""
+    names = [pictures.name(int(image))[1] for image in error.ids[:3]]
+    more = f" and {len(error.ids) - 3:,} more" if len(error.ids) > 3 else ""
+    other = ", or --precision float32" if settings["precision"] != "float32" else ""
+    gentle = "" if settings["clip_norm"] is not None else ", with --clip-norm 1"
+    return (
+        f"The loss is no longer finite at step {error.step + 1:,}, of {', '.join(names)}{more}: start again with a "
+        f"lower --learning-rate than {settings['learning_rate']:g}{gentle}{other}."
+    )
 
 
 def _left_by_another(folder: WorkFolder, run: str) -> list[Path]:
@@ -496,7 +708,7 @@ def _say_what_is_replaced(
     record = folder.record(f"train:{run}")
     if record is None or not folder.file(f"runs/{run}/model").is_dir():
         return
-    before, now = ({"cache": False} | found for found in (record.settings, json.loads(json.dumps(settings))))
+    before, now = (LATER | found for found in (record.settings, json.loads(json.dumps(settings))))
     changed = [
         f"{name.replace('_', ' ')} {_shown(before[name])}, now {_shown(value)}"
         for name, value in now.items()
@@ -519,8 +731,8 @@ def _give_up_another(folder: WorkFolder, run: str, settings: dict[str, Any], qui
     from curriculumnet.training import checkpoints
 
     begun = folder.file(f"runs/{run}/checkpoints/settings.json")
-    known = json.loads(begun.read_text(encoding="utf-8")) if begun.is_file() else settings
-    if any(known.get(name) != value for name, value in json.loads(json.dumps(settings)).items()):
+    known = LATER | (json.loads(begun.read_text(encoding="utf-8")) if begun.is_file() else settings)
+    if any(known.get(name) != value for name, value in json.loads(json.dumps(LATER | settings)).items()):
         console.say(f"A training of {run} with other settings that had not ended is given up.", quiet=quiet)
         checkpoints.delete(folder, run)
         begun.unlink()
@@ -694,6 +906,7 @@ def _measures(
     curves: Callable[[torch.nn.Module], dict[str, float]],
     choose_by: str | None,
     save: Callable[[State], None],
+    save_seconds: float,
     told: Callable[[tuple[int, int, str, float]], None],
     advance: Callable[[], None],
 ) -> Measures:
@@ -705,7 +918,7 @@ def _measures(
         curves_every=curves_every,
         choose_by=choose_by,
         save=save,
-        save_seconds=_CHECKPOINT_SECONDS,
+        save_seconds=save_seconds,
         told=told,
         advance=advance,
     )
@@ -714,6 +927,24 @@ def _measures(
 def _history(state: State) -> pa.Table:
     step, stage, metric, value = (list(column) for column in zip(*state.history, strict=True))
     return tables.build(tables.HISTORY, {"step": step, "stage": stage, "metric": metric, "value": value})
+
+
+def _untold(_row: Row) -> None:
+    """Tell nobody: TensorBoard hears it from the process that writes."""
+
+
+def _dynamics(state: State, images: pa.Table, ids: np.ndarray) -> pa.Table:
+    import pyarrow as pa
+
+    from curriculumnet.training.records import PARTS
+
+    labels = images["label"].take(ids).combine_chunks()
+    found = state.dynamics.columns()
+    lists = {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(found.pop(name).ravel()), PARTS)
+        for name in ("losses", "agreements")
+    }
+    return tables.build(tables.DYNAMICS, {"image_id": ids, "label": labels, **found, **lists})
 
 
 class _Pace:

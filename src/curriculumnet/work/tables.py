@@ -214,11 +214,26 @@ HISTORY = Table(
         Column(
             "metric",
             "string",
-            "train_loss, train_loss_subset_K, learning_rate, images_per_second, wait_share, "
+            "train_loss, train_loss_subset_K, train_accuracy, learning_rate, images_per_second, wait_share, "
             "val_loss, val_top1_error, test_loss, test_top1_error",
             "what was measured",
         ),
         Column("value", "float64", "", "its value; losses in nats, errors and shares in 0 … 1"),
+    ),
+)
+
+DYNAMICS = Table(
+    "dynamics",
+    "runs/NAME/dynamics.parquet",
+    "one training image, as the network learnt it",
+    (
+        Column("image_id", "int64", "", "the image"),
+        Column("label", "string", "", "the category it was found under"),
+        Column("seen", "int64", "views", "how often it was in a batch"),
+        Column("loss", "float32", "nats", "mean of its losses; NaN where it was never seen"),
+        Column("agreement", "float32", "0 … 1", "how often its label was the most probable category"),
+        Column("losses", "list<float16>", "nats", "the same for each fifth of the training; NaN where it was not seen"),
+        Column("agreements", "list<float16>", "0 … 1", "likewise"),
     ),
 )
 
@@ -271,7 +286,7 @@ COMPARISONS = Table(
     ),
 )
 
-TABLES = (IMAGES, MODIFIED, CURRICULUM, CATEGORIES, HISTORY, PREDICTIONS, METRICS, COMPARISONS)
+TABLES = (IMAGES, MODIFIED, CURRICULUM, CATEGORIES, HISTORY, DYNAMICS, PREDICTIONS, METRICS, COMPARISONS)
 
 
 def arrow_type(name: str, length: int = -1) -> pa.DataType:
