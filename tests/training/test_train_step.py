@@ -514,3 +514,86 @@ def test_a_compiled_network_is_the_same_network(work):
     plain, compiled = weights(work, "plain"), weights(work, "compiled")
     assert plain.keys() == compiled.keys()
     assert all(torch.allclose(plain[key].float(), compiled[key].float(), atol=1e-2) for key in plain)
+
+
+def test_a_training_goes_on_from_an_earlier_network_and_may_leave_all_but_its_classifier(work):
+    cn.train(work, recipe="model-a", epochs=8, **SMALL)
+    options = {**SMALL, "image_size": None, "model": "resnet18", "ema_decay": 0.0}
+    cn.train(work, recipe="model-d", name="frozen", continue_from="model-a", freeze=True, epochs=1, **options)
+    cn.train(work, recipe="model-d", name="free", continue_from="model-a", epochs=1, **options)
+    before, frozen, free = (weights(work, name) for name in ("model-a", "frozen", "free"))
+    changed = {name for name in before if not torch.equal(before[name], frozen[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    assert len({name for name in before if not torch.equal(before[name], free[name])}) > len(before) / 2
+    known = json.loads((work / "runs/frozen/settings.json").read_text(encoding="utf-8"))
+    assert {name: known[name] for name in ("model", "image_size", "continue_from", "freeze", "epochs")} == {
+        "model": "test_resnet",
+        "image_size": 32,
+        "continue_from": "model-a",
+        "freeze": True,
+        "epochs": 1,
+    }
+
+
+def test_a_network_goes_on_with_further_categories(work, tmp_path, draw):
+    cn.train(work, recipe="model-a", epochs=8, **SMALL)
+    draw(tmp_path / "crawl", 12, seed=4)
+    (tmp_path / "crawl/green").rename(tmp_path / "crawl/amber")
+    other = cn.ingest(tmp_path / "crawl", output=tmp_path / "other", workers=0, quiet=True).work
+    options = {
+        **SMALL,
+        "image_size": None,
+        "model": "resnet18",
+        "ema_decay": 0.0,
+        "quiet": False,
+        "learning_rate": 1e-9,
+    }
+    model = str(work / "runs/model-a/model")
+    cn.train(other, recipe="model-a", continue_from=model, freeze=True, epochs=0.2, **options)
+    old, new = weights(work, "model-a"), weights(other, "model-a")
+    # Sorted: blue, green, red before; amber, blue, red now.
+    assert torch.allclose(new["fc.weight"][[1, 2]], old["fc.weight"][[0, 2]], atol=1e-6)
+    assert not torch.allclose(new["fc.weight"][0], old["fc.weight"][1], atol=1e-2)
+    assert cn.train(other, recipe="model-a", continue_from=model, freeze=True, epochs=0.2, **options).up_to_date
+    cn.train(work, recipe="model-a", epochs=9, **SMALL)
+    assert not cn.train(other, recipe="model-a", continue_from=model, freeze=True, epochs=0.2, **options).up_to_date
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"freeze": True}, UsageError, "--freeze keeps weights as they are, which are random"),
+        ({"continue_from": "model-a"}, UsageError, "which this training would replace: give it another --name"),
+        ({"continue_from": "model-x", "name": "b"}, UnknownNameError, "There is no run 'model-x'"),
+        ({"continue_from": "model-a", "name": "b", "pretrained": True}, UsageError, "give one of them"),
+        ({"continue_from": "model-a", "name": "b", "model": "resnet10t"}, UsageError, "leave --model out"),
+        ({"dropout": 1.5}, UsageError, "--dropout is 1.5: it must be at least 0 and below 1"),
+        ({"pretrained": True, "multi_scale": True}, UsageError, "leave one of them out"),
+    ],
+)
+def test_beginnings_that_do_not_fit_are_one_sentence(trained, options, error, says):
+    given = {**SMALL, "recipe": "model-a", "epochs": 1, "small_stem": False, **options}
+    with pytest.raises(error, match=says):
+        cn.train(trained, **given)
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    """A work folder with a run; not to be changed."""
+    work = shutil.copytree(prepared, tmp_path_factory.mktemp("trained") / "work")
+    cn.train(work, recipe="model-a", epochs=0.5, small_stem=False, **SMALL)
+    return work
+
+
+def test_a_first_layer_of_several_scales_and_dropout_are_settings_of_a_run(work):
+    options = SMALL | {"model": "resnet18", "epochs": 0.3, "small_stem": False}
+    done = cn.train(work, recipe="model-a", multi_scale=True, dropout=0.3, **options)
+    assert any(".scales." in name for name in weights(work, "model-a"))
+    assert cn.evaluate(work, workers=0, device="cpu", quiet=True).figures
+    config = json.loads((done.model / "config.json").read_text(encoding="utf-8"))
+    assert config["curriculumnet"]["training"]["dropout"] == 0.3
+    again = cn.train(work, recipe="model-a", name="again", continue_from="model-a", **(SMALL | {"model": "resnet18"}))
+    assert any(".scales." in name for name in weights(work, again.run))
+    cn.train(work, recipe="model-a", name="plain", **options)
+    with pytest.raises(UsageError, match="leave out --model"):
+        cn.train(work, recipe="model-a", name="b", continue_from="plain", multi_scale=True, **options)

@@ -58,6 +58,7 @@ def create(
     pretrained: bool = False,
     small_stem: bool = False,
     multi_scale: bool = False,
+    dropout: float | None = None,
 ) -> nn.Module:
     """Make a network.
 
@@ -75,6 +76,8 @@ def create(
         Give it a first layer for small pictures (see `networks.small_stem`).
     multi_scale : bool
         Give it a first layer of several kernel sizes (see `networks.multi_scale`); not with `pretrained`.
+    dropout : float, optional
+        Share of the features that its classifier is not shown in training; the network's own unless given.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def create(
     Raises
     ------
     UnknownNameError, UsageError
-        There is no such network, or it cannot take images of that size, or no such first layer.
+        There is no such network, or it cannot take images of that size, or no such first layer, or dropout.
     WeightsError
         The weights cannot be had.
     """
@@ -94,7 +97,7 @@ def create(
             f"--multi-scale gives {model} a new first layer, which --pretrained weights do not fit: leave one of them "
             "out."
         )
-    arguments = size_arguments(model, image_size)
+    arguments = size_arguments(model, image_size) | ({} if dropout is None else {"drop_rate": dropout})
     with _refusals(model, image_size):
         if pretrained:
             network = _with_weights(model, n_categories, image_size, arguments)

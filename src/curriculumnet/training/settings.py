@@ -25,6 +25,10 @@ LATER: dict[str, Any] = {
     "stage_steps": [],
     "accumulate": 1,
     "compile": False,
+    "multi_scale": False,
+    "dropout": None,
+    "continue_from": None,
+    "freeze": False,
 }
 """Settings that are written down only where they are not these, their defaults: earlier trainings had none of them."""
 
@@ -129,7 +133,7 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
     )
     check("seed", lambda value: 0 <= value < 2**63, "it must be at least 0 and below 2^63")
     check("weight_decay", lambda value: 0 <= value < math.inf, "it must be at least 0")
-    for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share"):
+    for name in ("ema_decay", "momentum", "label_smoothing", "warmup_share", "dropout"):
         check(name, lambda value: 0 <= value < 1, "it must be at least 0 and below 1")
     check("noisy_share", lambda value: 0 <= value <= 1, "it must lie between 0 and 1")
     check("crop_scale", lambda pair: 0 < pair[0] <= pair[1] <= 1, "it must be two rising numbers above 0, at most 1")

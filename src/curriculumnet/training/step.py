@@ -9,13 +9,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curriculumnet import console
-from curriculumnet.errors import InputError, MachineError, UsageError
+from curriculumnet.errors import InputError, MachineError, UnknownNameError, UsageError
 from curriculumnet.training.processes import start_processes
 from curriculumnet.training.ranks import Ranks
 from curriculumnet.training.recipes import Recipe, find
@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from curriculumnet.images.cache import CachedPictures
     from curriculumnet.images.loader import Pictures
     from curriculumnet.networks.create import Preprocessing
+    from curriculumnet.networks.folder import Model
     from curriculumnet.training.loop import Measures, Row, State
     from curriculumnet.training.records import NotFiniteError
     from curriculumnet.training.updates import Manner
 
+_MODEL = "resnet18"
 _CURVE_POINTS = 20
 _CURVE_IMAGES = 2000
 _CURVE_COST = 0.1
@@ -100,10 +102,14 @@ def train(
     recipe: str,
     name: str | None = None,
     curriculum: str | None = None,
-    model: str = "resnet18",
+    model: str = _MODEL,
     image_size: int | None = None,
     pretrained: bool = False,
     small_stem: bool | None = None,
+    multi_scale: bool = False,
+    dropout: float | None = None,
+    continue_from: str | None = None,
+    freeze: bool = False,
     epochs: float | None = None,
     batch_size: int | None = None,
     optimizer: Literal["sgd", "adamw", "rmsprop"] | None = None,
@@ -164,6 +170,17 @@ def train(
         The new classifier learns ten times as fast as they do, and batch norms keep their statistics.
     small_stem : bool, optional
         First convolution for small pictures; on up to 64 px.
+    multi_scale : bool
+        First convolution of kernels of 5, 7 and 9 pixels.
+    dropout : float, optional
+        Share of features dropped before the classifier.
+        Unless given, what the network has by itself: most have none, inception_v2 0.2.
+    continue_from : str, optional
+        A run, or a model folder, with whose weights to begin.
+        The network and its input are then the same. Categories that it knows keep their part of the classifier, others
+        are new. Epochs and rates are those of `pretrained`.
+    freeze : bool
+        Train the classifier alone, with `pretrained` or `continue_from`.
     epochs : float, optional
         Passes over the training images; 30, or 10 if pretrained.
         All usable ones count, whichever of them take part.
@@ -291,13 +308,24 @@ def train(
             _check_curriculum(folder, curriculum)
             inputs |= folder.digests(subsets_of(curriculum))
         images = tables.read(folder.file(IMAGES))
+        if freeze and not (pretrained or continue_from):
+            raise UsageError(
+                "--freeze keeps weights as they are, which are random: add --pretrained or --continue-from."
+            )
+        before = None if continue_from is None else _earlier(folder, continue_from, run, model, pretrained, inputs)
+        if before is not None:
+            model = before.name
+            image_size = before.preprocessing.image_size if image_size is None else image_size
+            multi_scale = multi_scale or before.training.get("multi_scale", False)
+            small_stem = before.training.get("small_stem", False) if small_stem is None else small_stem
+        trained = pretrained or before is not None
         size = _default_image_size(images) if image_size is None else image_size
         if batch_size is None:
             batch_size = default_batch_size(_training_rows(images).num_rows)
         if optimizer is None:
             optimizer = _default_optimizer(model, pretrained)
         if learning_rate is None:
-            learning_rate = default_rate(optimizer, pretrained, batch_size)
+            learning_rate = default_rate(optimizer, trained, batch_size)
         settings: dict[str, Any] = {
             "recipe": recipe,
             "curriculum": curriculum if how.uses_curriculum else None,
@@ -305,7 +333,7 @@ def train(
             "image_size": size,
             "pretrained": pretrained,
             "small_stem": _default_small_stem(model, size, pretrained) if small_stem is None else small_stem,
-            "epochs": epochs if epochs is not None else (10 if pretrained else 30),
+            "epochs": epochs if epochs is not None else (10 if trained else 30),
             "batch_size": batch_size,
             "optimizer": optimizer,
             "learning_rate": learning_rate,
@@ -335,6 +363,10 @@ def train(
             "stage_steps": list(stage_steps),
             "accumulate": accumulate,
             "compile": compile_,
+            "multi_scale": multi_scale,
+            "dropout": dropout,
+            "continue_from": continue_from,
+            "freeze": freeze,
         }
         # Not there where they are the default: what was trained before there were such settings is trained already.
         settings |= {name: value for name, value in later.items() if value != LATER[name]}
@@ -352,7 +384,7 @@ def train(
                 raise MachineError(f"The processes of the training {run} have ended, but left nothing.")
             return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=False)
         machine = _Machine(ranks, device, workers, checkpoint_minutes * 60, watch, quiet)
-        return _train(folder, run, how, settings, inputs, images, machine)
+        return _train(folder, run, how, settings, inputs, images, machine, before)
 
 
 @dataclass(frozen=True)
@@ -375,6 +407,7 @@ def _train(
     inputs: dict[str, str],
     images: pa.Table,
     machine: _Machine,
+    earlier: Model | None,
 ) -> Training:
     import numpy as np
     import torch
@@ -383,6 +416,7 @@ def _train(
     from curriculumnet.images.views import TrainingView
     from curriculumnet.networks import create as networks
     from curriculumnet.networks import folder as model_folder
+    from curriculumnet.networks.continued import take_over
     from curriculumnet.networks.weights import origin
     from curriculumnet.training import checkpoints
     from curriculumnet.training.curves import curves
@@ -414,14 +448,27 @@ def _train(
         image_size=settings["image_size"],
         pretrained=settings["pretrained"],
         small_stem=settings["small_stem"],
+        multi_scale=settings["multi_scale"],
+        dropout=settings["dropout"],
     )
+    if earlier is not None:
+        known = take_over(network, earlier, categories)
+        console.say(
+            f"{known:,} of the {len(categories):,} categories are known from {settings['continue_from']}.", quiet=quiet
+        )
     norms = _batch_norms(network)
     if settings["pretrained"]:
         for layer in networks.classifiers(network):
             for weight in layer.parameters():
                 torch.nn.init.zeros_(weight)
+    if settings["freeze"]:
+        network.requires_grad_(False)
+        for layer in networks.classifiers(network):
+            layer.requires_grad_(True)
     network = model_folder.placed(network, where)
     preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
+    if earlier is not None:
+        preprocessing = replace(earlier.preprocessing, image_size=settings["image_size"])
     state = _state(network, settings, precision, len(training[0]))
     count = worker_count(machine.workers)
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
@@ -432,7 +479,7 @@ def _train(
     if resumed:
         state.restore(resumed["state"])
         console.say(f"Run {run}: going on from step {state.step:,} of {len(batches):,}.", quiet=quiet)
-    earlier = [] if resumed else _left_by_another(folder, run)
+    left = [] if resumed else _left_by_another(folder, run)
     settings_shown = given | {"stages": [asdict(stage) for stage in batches.stages]}
 
     view = TrainingView(
@@ -457,8 +504,8 @@ def _train(
 
     def save(now: State) -> None:
         # Until there is something to go on from, what an earlier training has left stays.
-        while earlier:
-            earlier.pop().unlink(missing_ok=True)
+        while left:
+            left.pop().unlink(missing_ok=True)
         checkpoints.save(folder, run, now.step, {"key": key, "state": now.dump(), "seconds": before + watch.seconds})
 
     with ranks.joined(cuda=where.type == "cuda"):
@@ -533,6 +580,7 @@ def _train(
             categories=categories,
             preprocessing=preprocessing,
             small_stem=settings["small_stem"],
+            multi_scale=settings["multi_scale"],
             training=given,
         )
         for name, data in files.items():
@@ -633,7 +681,7 @@ def _manner(settings: dict[str, Any], precision: torch.dtype, norms: list[torch.
         accumulate=settings["accumulate"],
         seed=settings["seed"],
         # Statistics of a few noisy batches are worse than those that the weights came with, where these fit.
-        still=norms if settings["pretrained"] and not settings["small_stem"] else (),
+        still=norms if settings["freeze"] or (settings["pretrained"] and not settings["small_stem"]) else (),
     )
 
 
@@ -749,6 +797,36 @@ def _training_rows(images: pa.Table) -> pa.Table:
     if used.num_rows == 0:
         raise InputError("No usable training image is in the table of images: the account says why.")
     return used
+
+
+def _earlier(folder: WorkFolder, given: str, into: str, model: str, pretrained: bool, inputs: dict[str, str]) -> Model:
+    """Return the network to go on from, a run's or a model folder's, and note its digest among the inputs.
+
+    Raises
+    ------
+    UsageError
+        Other weights, or another network, are asked for as well, or it would be replaced.
+    UnknownNameError
+        There is no such run or folder.
+    InputError
+        What is there is no network.
+    """
+    import torch
+
+    from curriculumnet.networks import folder as model_folder
+
+    if pretrained:
+        raise UsageError("--pretrained and --continue-from name weights to begin with: give one of them.")
+    run = folder.file(f"runs/{given}/model") if given in folder.names("train") else None
+    if run is None and not Path(given).is_dir():
+        raise UnknownNameError("run", given, folder.names("train"))
+    found = model_folder.load(run or given, torch.device("cpu"))
+    if given == into:
+        raise UsageError(f"--continue-from is {given}, which this training would replace: give it another --name.")
+    if model not in (found.name, _MODEL):
+        raise UsageError(f"{given} is a {found.name}, and --model is {model}: leave --model out.")
+    inputs["continue_from"] = found.digest()
+    return found
 
 
 def _default_image_size(images: pa.Table) -> int:
