@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from curriculumnet.pipeline import demo, run, status
     from curriculumnet.prediction.step import predict
     from curriculumnet.reporting.step import report
+    from curriculumnet.training.batches import CurriculumBatches
     from curriculumnet.training.step import train
 
 _HOMES = {
+    "CurriculumBatches": "curriculumnet.training.batches",
     "CurriculumClustering": "curriculumnet.curriculum.estimator",
     "demo": "curriculumnet.pipeline",
     "design": "curriculumnet.curriculum.step",
@@ -37,6 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CurriculumBatches",
     "CurriculumClustering",
     "__version__",
     "demo",

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chisquare
+from scipy.stats import chi2, chisquare
 
-from curriculumnet.errors import InputError, UsageError
+import curriculumnet as cn
+from curriculumnet.errors import InputError, UnknownNameError, UsageError
 from curriculumnet.training.batches import Pool, share_places
 from curriculumnet.training.plan import plan
+from curriculumnet.training.ranks import Ranks
 from curriculumnet.training.recipes import RECIPES
 
 SETTINGS = {
@@ -48,6 +50,23 @@ def test_a_pool_has_a_new_order_in_each_pass_and_for_each_key():
     pool = Pool(np.arange(50))
     passes = [tuple(pool.draw(50, 0, step, key=0)) for step in range(3)]
     assert len({*passes, tuple(pool.draw(50, 0, 0, key=1)), tuple(pool.draw(50, 1, 0, key=0))}) == 5
+
+
+def test_a_seed_gives_the_batches_that_it_always_gave():
+    # Trainings that were stopped go on with the batches that they would have seen, in later versions as well.
+    pool = Pool(np.arange(1000))
+    assert pool.draw(6, 0, 5, key=3).tolist() == [292, 206, 925, 113, 656, 207]
+    assert Pool(np.arange(3)).draw(6, 2**40, 1, key=64).tolist() == [1, 0, 2, 1, 0, 2]
+
+
+@given(n=st.integers(1, 300), categories=st.integers(1, 40), seed=st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_a_balanced_pool_lists_the_images_of_each_category_in_their_order(n, categories, seed):
+    rng = np.random.default_rng(seed)
+    ids, labels = rng.integers(0, 2**32, n), rng.integers(0, categories, n) * 3
+    pool = Pool.balanced(ids, labels)
+    listed = [pool.ids[first:last].tolist() for first, last in zip(pool.starts[:-1], pool.starts[1:], strict=True)]
+    assert listed == [sorted(ids[labels == label].tolist()) for label in np.unique(labels)]
 
 
 def test_every_image_is_equally_likely_at_every_place():
@@ -140,6 +159,59 @@ def test_a_batch_may_have_fewer_places_than_there_are_categories():
         assert len(set(batches[number] % 100)) == 10
 
 
+@pytest.mark.parametrize(("categories", "batch_size"), [(100, 7), (40, 39), (25, 60)])
+def test_every_category_is_equally_often_on_clean_places_whether_or_not_they_divide(categories, batch_size):
+    batches = made("model-b", n=3000, categories=categories, batch_size=batch_size, stage_steps=(2000,))
+    counts = np.zeros(categories)
+    for batch in batches:
+        found = np.bincount(batch % categories, minlength=categories)
+        assert found.max() - found.min() <= 1
+        counts += found
+    # Drawn without replacement, `share` of the categories have a place more in each batch, and always others.
+    share = batch_size % categories / categories
+    spread = len(batches) * share * (1 - share) * categories / (categories - 1)
+    assert chi2.sf(((counts - counts.mean()) ** 2).sum() / spread, categories - 1) > 1e-4
+
+
+@given(
+    categories=st.integers(1, 30), without=st.integers(0, 29), batch_size=st.integers(4, 50), seed=st.integers(0, 2**32)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_category_without_clean_images_has_no_clean_place(categories, without, batch_size, seed):
+    rng = np.random.default_rng(seed)
+    labels, subsets = rng.integers(0, categories, 200), rng.integers(0, 3, 200)
+    subsets[(labels >= categories - without) & (subsets == 0)] = 1
+    labels, subsets = np.append(labels, 0), np.append(subsets, 0)
+    batches = cn.CurriculumBatches.of(subsets, labels, batch_size=batch_size, epochs=3, n_subsets=3, seed=seed)
+    clean = set(labels[subsets == 0].tolist())
+    for number, batch in enumerate(batches):
+        _, stage = batches.stage(number)
+        assert set(labels[batch[: stage.places[0]]].tolist()) <= clean
+        assert (subsets[batch] == stage.place_subsets()).all()
+
+
+@given(count=st.integers(1, 9), batch_size=st.integers(9, 80), n_subsets=st.integers(1, 4), seed=st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_the_shares_of_all_processes_are_the_batch_and_each_has_its_part_of_every_subset(
+    count, batch_size, n_subsets, seed
+):
+    batches = made(n=120, n_subsets=n_subsets, batch_size=batch_size, seed=seed)
+    for number in (0, len(batches) // 2, len(batches) - 1):
+        _, stage = batches.stage(number)
+        shares = [Ranks(rank, count).share(batches[number]) for rank in range(count)]
+        together = np.empty(batch_size, np.int64)
+        for rank, share in enumerate(shares):
+            together[rank::count] = share
+        np.testing.assert_array_equal(together, batches[number])
+        assert sum(map(len, shares)) == batch_size
+        for subset, places in zip(stage.subsets, stage.places, strict=True):
+            parts = [
+                np.count_nonzero(Ranks(rank, count).share(stage.place_subsets()) == subset) for rank in range(count)
+            ]
+            assert places // count <= min(parts)
+            assert max(parts) <= -(-places // count)
+
+
 def test_balance_of_model_a_balanced_is_over_all_images():
     ids = np.arange(100)
     targets = np.where(ids < 90, 0, 1)
@@ -153,6 +225,45 @@ def test_a_batch_needs_none_before_it_and_survives_pickling():
     again = pickle.loads(pickle.dumps(batches))
     for number in reversed(range(len(batches))):
         np.testing.assert_array_equal(batches[number], again[number])
+
+
+def test_batches_are_gone_through_in_their_order_and_end():
+    batches = made()
+    assert [batch.tolist() for batch in batches] == [batches[number].tolist() for number in range(len(batches))]
+    for number in (-1, len(batches)):
+        with pytest.raises(IndexError, match="There are 17 batches, numbered from 0"):
+            batches[number]
+
+
+def test_batches_of_arrays_leave_out_what_takes_no_part():
+    ids = np.arange(0, 180, 2)
+    subsets, labels = np.full(180, -1, np.int8), np.full(180, -1)
+    subsets[ids], labels[ids] = np.arange(90) % 3, np.arange(90) % 5
+    for recipe in RECIPES:
+        known = made(recipe, seed=4)
+        batches = cn.CurriculumBatches.of(subsets, labels, recipe=recipe, epochs=3, batch_size=16, seed=4)
+        assert [batch.tolist() for batch in batches] == [(2 * batch).tolist() for batch in known]
+        assert batches.stages == known.stages
+
+
+@pytest.mark.parametrize(
+    ("subsets", "labels", "changes", "error", "says"),
+    [
+        ([0, 1], [0, 1, 1], {}, InputError, r"shape \(2,\) and the labels of \(3,\)"),
+        ([0.0, 1.0], [0, 1], {}, InputError, "integers from 0 on"),
+        ([0, 1], ["cat", "dog"], {}, InputError, "integers from 0 on"),
+        ([-1, -1], [0, 1], {}, InputError, "No image takes part"),
+        ([1, 1], [0, 1], {}, InputError, "clean subset is empty"),
+        ([0, 1], [0, -1], {}, InputError, "a label below 0"),
+        ([0, 2], [0, 1], {"n_subsets": 2}, InputError, "Images are of subset 2, but there are to be 2 subsets"),
+        ([0, 1], [0, 1], {"recipe": "model-e"}, UnknownNameError, "no recipe 'model-e'"),
+        ([0, 1], [0, 1], {"places": "most"}, UnknownNameError, "no places 'most'"),
+        ([0, 1], [0, 1], {"epochs": 0}, UsageError, "--epochs is 0"),
+    ],
+)
+def test_arrays_and_settings_that_cannot_be_meant_are_one_sentence(subsets, labels, changes, error, says):
+    with pytest.raises(error, match=says):
+        cn.CurriculumBatches.of(subsets, labels, **changes)
 
 
 def test_another_seed_gives_other_batches():
@@ -204,6 +315,12 @@ def test_a_subset_without_any_image_still_has_its_stage():
     batches = plan(RECIPES["model-d"], ids, np.where(ids < 40, 0, 1), 3, ids % 5, SETTINGS)
     assert len(batches.stages) == 3
     assert batches.stages[-1].places == (8, 8, 0)
+
+
+def test_an_empty_subset_may_be_balanced_by_the_root_of_its_categories_sizes():
+    batches = made(balance="sqrt", noisy_share=0.0)
+    assert batches.stages[-1].places == (8, 8, 0)
+    assert {int(image) % 3 for image in batches[len(batches) - 1]} == {0, 1}
 
 
 def test_categories_by_the_root_of_their_size():

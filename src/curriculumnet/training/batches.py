@@ -6,13 +6,18 @@ them equally among the categories; the noisier subsets share the other half and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from curriculumnet.errors import InputError
+from curriculumnet.training.recipes import find
+from curriculumnet.training.settings import check_choices, check_ranges
 
+Balance = Literal["clean", "all", "none", "sqrt"]
 Places = Literal["half", "equal", "size"]
 
 _ROUNDS = 8
@@ -129,6 +134,8 @@ class Stage:
 class CurriculumBatches:
     """All batches of a training, by number; picklable, and computed in O(B) without the ones before.
 
+    They are a ``batch_sampler`` of torch's DataLoader as they are.
+
     Attributes
     ----------
     pools : tuple of Pool
@@ -143,12 +150,112 @@ class CurriculumBatches:
     stages: tuple[Stage, ...]
     seed: int
 
+    @classmethod
+    def of(
+        cls,
+        subsets: ArrayLike,
+        labels: ArrayLike,
+        *,
+        recipe: str = "model-d",
+        epochs: float = 30,
+        batch_size: int = 256,
+        n_subsets: int | None = None,
+        balance: Balance | None = None,
+        places: Places = "half",
+        noisy_share: float = 1.0,
+        subset_weights: tuple[float, ...] = (),
+        stage_shares: tuple[float, ...] = (),
+        stage_steps: tuple[int, ...] = (),
+        stage_schedule: Literal["one", "restart"] = "one",
+        seed: int = 0,
+    ) -> CurriculumBatches:
+        """Return the batches of a training of one's own, whose items are places in the two arrays.
+
+        It takes arrays and no work folder, so that any data set and any design will do. With those of a work folder,
+        indexed by image id, and the same settings the batches are the ones that `train` sees.
+
+        Parameters
+        ----------
+        subsets : array-like of int, shape (n,)
+            The subset of each image, 0 the cleanest; -1 for one that takes no part.
+        labels : array-like of int, shape (n,)
+            The index of each image's category; whatever one likes where the image takes no part.
+        recipe : str
+            model-a, model-a-balanced, model-b, model-c or model-d.
+        epochs : float
+            Passes over the images that have a subset, whichever of these the recipe uses.
+        batch_size : int
+            Images per step, B.
+        n_subsets : int, optional
+            How many subsets the curriculum has; as many as there are in `subsets` unless given.
+        balance, places, noisy_share, subset_weights, stage_shares, stage_steps, stage_schedule
+            As `train` has them.
+        seed : int
+            The same seed gives the same batches.
+
+        Returns
+        -------
+        CurriculumBatches
+
+        Raises
+        ------
+        InputError
+            The arrays do not fit, or the clean subset is empty.
+        UnknownNameError
+            No such recipe or choice.
+        UsageError
+            Settings that cannot be meant.
+
+        Examples
+        --------
+        >>> batches = CurriculumBatches.of([0, 0, 1, 2, 1, 0], [0, 1, 0, 1, 1, 0], epochs=2, batch_size=4)
+        >>> len(batches), len(batches[2])
+        (3, 4)
+        """
+        # plan.py makes objects of this module.
+        from curriculumnet.training.plan import plan
+
+        settings = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "balance": balance,
+            "places": places,
+            "noisy_share": noisy_share,
+            "subset_weights": tuple(subset_weights),
+            "stage_shares": tuple(stage_shares),
+            "stage_steps": tuple(stage_steps),
+            "stage_schedule": stage_schedule,
+            "seed": seed,
+        }
+        how = find(recipe)
+        check_choices(cls.of, {"balance": balance, "places": places, "stage_schedule": stage_schedule})
+        check_ranges(settings)
+        member, category = np.asarray(subsets), np.asarray(labels)
+        if member.ndim != 1 or member.shape != category.shape:
+            raise InputError(f"The subsets are of shape {member.shape} and the labels of {category.shape}: one each.")
+        if member.dtype.kind not in "iu" or category.dtype.kind not in "iu":
+            raise InputError("Subsets and labels are numbers of subsets and categories, integers from 0 on.")
+        ids = np.flatnonzero(member >= 0)
+        if not len(ids):
+            raise InputError("No image takes part: all subsets are below 0.")
+        if ((category < 0) & (member >= 0)).any():
+            raise InputError("An image that takes part has a label below 0: give it a category, or the subset -1.")
+        there = int(member.max()) + 1
+        if n_subsets is not None and n_subsets < there:
+            raise InputError(f"Images are of subset {there - 1}, but there are to be {n_subsets} subsets, from 0 on.")
+        found = member[ids] if how.uses_curriculum else None
+        return plan(how, ids, found, n_subsets or there, category, settings)
+
     def __len__(self) -> int:
         """Return the number of batches."""
         return self.stages[-1].last
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Go through all batches in their order."""
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, number: int) -> np.ndarray:
-        """Return the image ids of a batch, int64 (B,), subset after subset."""
+        """Return the image ids of a batch, int64 (B,), subset after subset; raises IndexError."""
         index, stage = self.stage(number)
         drawn = [
             self.pools[subset].draw(places, self.seed, number - stage.first, key=index * 64 + subset)
@@ -158,7 +265,9 @@ class CurriculumBatches:
         return np.concatenate(drawn)
 
     def stage(self, number: int) -> tuple[int, Stage]:
-        """Return the index and the stage to which a batch belongs."""
+        """Return the index and the stage to which a batch belongs; raises IndexError."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"There are {len(self):,} batches, numbered from 0, and none of number {number:,}.")
         index = next(i for i, stage in enumerate(self.stages) if number < stage.last)
         return index, self.stages[index]
 
