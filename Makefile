@@ -49,6 +49,7 @@ bench: install ## Measure how fast this machine is at the parts that take long
 	$(BIN)/python benchmarks/cleanvision.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/loader_memory.py
+	$(BIN)/python benchmarks/batches.py
 
 docs: install ## Write docs/reference anew from the code
 	$(BIN)/python docs/generate.py
