@@ -497,6 +497,7 @@ def test_half_precision_of_a_gpu_is_refused_without_one(work):
     assert raised.value.exit_code == 4
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler gives it, of itself
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"precision": "float16"}, {"compile_": True}])
 def test_a_gpu_learns_what_is_there(work, options):

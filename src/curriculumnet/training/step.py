@@ -617,7 +617,7 @@ def _arithmetic(settings: dict[str, Any], machine: _Machine) -> tuple[torch.devi
     where = resolve_device(machine.device)
     if machine.ranks.count > 1 and where.type == "cuda" and where.index is None:
         where = resolve_device(f"cuda:{machine.ranks.local}")
-    if where.type == "cuda":
+    if where.index is not None:
         torch.cuda.set_device(where)
     precision = native_precision(where) if settings["precision"] == "auto" else getattr(torch, settings["precision"])
     if precision is torch.float16 and where.type == "cpu":
