@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from curriculumnet.training.batches import CurriculumBatches
+from curriculumnet.training.course import Course
 from curriculumnet.training.loop import State
 from curriculumnet.training.ranks import Ranks
 from curriculumnet.training.records import Dynamics
@@ -20,7 +22,8 @@ def network():
 
 def state_of(net, rate=0.1):
     optimizer = torch.optim.SGD(net.parameters(), lr=rate)
-    return State(net, None, optimizer, torch.amp.GradScaler("cpu", enabled=False), Dynamics.of(1))
+    course = Course(CurriculumBatches.of([0], [0], recipe="model-a", epochs=1, batch_size=1))
+    return State(net, None, optimizer, torch.amp.GradScaler("cpu", enabled=False), Dynamics.of(1), course)
 
 
 def batch(n=12):

@@ -31,6 +31,9 @@ CURVES = (
     ("val_top1_error", "Top-1 error on validation images", "%"),
     ("val_loss", "Validation loss", "nats"),
     ("train_loss", "Training loss", "nats"),
+    ("share_subset_0", "Places that the teacher gave to clean images", "%"),
+    ("share_subset_1", "Places that the teacher gave to noisy images", "%"),
+    ("share_subset_2", "Places that the teacher gave to highly noisy images", "%"),
 )
 """The metrics of `history.parquet` that are drawn, with a chart's title and unit."""
 
@@ -255,7 +258,7 @@ def _line_chart(metric: str, title: str, unit: str, drawn: Sequence[_Curve], las
     top = min(float(values.max()), 3 * float(np.median(values)))
     x = _with_ticks(0.0, last_step)
     ends = [float(values.min()), max(top, float(values.min()))]
-    percent = metric.endswith("_error")
+    percent = unit == "%"
     y = share_span(ends) if percent else span(ends)
     lines = tuple(
         Line(

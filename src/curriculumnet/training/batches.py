@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from curriculumnet.errors import InputError
+from curriculumnet.errors import InputError, UsageError
 from curriculumnet.training.recipes import find
 from curriculumnet.training.settings import check_choices, check_ranges
 
@@ -228,6 +228,8 @@ class CurriculumBatches:
             "seed": seed,
         }
         how = find(recipe)
+        if how.course != "laid down":
+            raise UsageError(f"The recipe {recipe} decides as it goes, by what is learnt: take `train`, or another.")
         check_choices(cls.of, {"balance": balance, "places": places, "stage_schedule": stage_schedule})
         check_ranges(settings)
         member, category = np.asarray(subsets), np.asarray(labels)

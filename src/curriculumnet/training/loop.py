@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curriculumnet.training.batches import CurriculumBatches
+from curriculumnet.training.course import Course
 from curriculumnet.training.interruption import Stop
 from curriculumnet.training.ranks import Ranks
 from curriculumnet.training.records import Dynamics, Records
@@ -40,6 +41,7 @@ class State:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dynamics: Dynamics
+    course: Course
     step: int = 0
     history: list[Row] = field(default_factory=list)
     best: tuple[float, dict[str, torch.Tensor]] | None = None
@@ -54,6 +56,7 @@ class State:
             "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "course": self.course.dump(),
             "step": self.step,
             "history": self.history,
             "best": self.best,
@@ -67,6 +70,7 @@ class State:
             self.average.load_state_dict(dumped["average"])
         self.optimizer.load_state_dict(dumped["optimizer"])
         self.scaler.load_state_dict(dumped["scaler"])
+        self.course.restore(dumped["course"])
         self.step, self.history, self.best = dumped["step"], [tuple(r) for r in dumped["history"]], dumped["best"]
         self.dynamics = Dynamics(**{name: values.numpy() for name, values in dumped["dynamics"].items()})
 
@@ -124,7 +128,7 @@ def fit(
     *,
     weight_norm: bool,
 ) -> None:
-    """Train a network along its stages, from the state's step to the last batch or until it is to stop.
+    """Train a network along its stages, from the state's step to the last of the batches or until it is to stop.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def fit(
     update : Updates
         Changes the weights by a batch.
     batches : CurriculumBatches
-        The stages, their places and weights.
+        The stages, their places and weights; those of the course that are known.
     loaded : iterator of (ids, views)
         This process's share of the batches from the state's step on, decoded.
     targets : ndarray of int64, shape (n,)
@@ -160,7 +164,8 @@ def fit(
     """
     import torch
 
-    total, saved = len(batches), time.monotonic()
+    records.batches = batches
+    course, saved = state.course, time.monotonic()
     records.resume()
     for ids, views in loaded:
         records.waited()
@@ -175,7 +180,7 @@ def fit(
         state.whole = True
         records.worked(state.step - 1, losses, right)
 
-        last = state.step == total
+        last = state.step == course.total
         recorded, measured = (last or state.step % every == 0 for every in (measures.every, measures.curves_every))
         late = ranks.writes and time.monotonic() - saved > measures.save_seconds
         stopped, saving = ranks.any(stop.asked or ranks.orphaned, late)
@@ -188,7 +193,7 @@ def fit(
                 weights_now = {k: v.detach().clone() for k, v in state.measured().state_dict().items()}
                 state.best = (rows[measures.choose_by], weights_now)
         for metric, value in rows.items():
-            state.history.append((state.step, index + 1, metric, value))
+            state.history.append((state.step, index + 1 if course.numbered else 1, metric, value))
             measures.told(state.history[-1])
         if ranks.writes and (last or saving or stopped):
             measures.save(state)

@@ -24,6 +24,7 @@ def plan(
     n_subsets: int,
     targets: np.ndarray,
     settings: dict[str, Any],
+    aside: np.ndarray | None = None,
 ) -> CurriculumBatches:
     """Return the batches of a training.
 
@@ -41,6 +42,8 @@ def plan(
     settings : dict
         `train`'s arguments: epochs, batch_size, balance, places, noisy_share, subset_weights, stage_shares,
         stage_steps, stage_schedule and seed.
+    aside : ndarray of int64, optional
+        Images that take no part, though they count for the length.
 
     Returns
     -------
@@ -54,6 +57,8 @@ def plan(
         Not as many shares or steps as stages, or fewer weights than subsets.
     """
     members = _members(recipe, ids, subsets, n_subsets, settings)
+    if aside is not None:
+        members = [found[~np.isin(found, aside)] for found in members]
     stages = _stages(recipe, tuple(len(found) for found in members), len(ids), settings)
     balance = settings["balance"] or recipe.balance
     pools = [

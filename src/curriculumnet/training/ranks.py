@@ -116,6 +116,16 @@ class Ranks:
         dist.gather_object(part, parts)
         return parts or []
 
+    def told(self, value: Any) -> Any:
+        """Return what the process that writes has; all must ask."""
+        if self.count == 1:
+            return value
+        import torch.distributed as dist
+
+        found = [value if self.writes else None]
+        dist.broadcast_object_list(found)
+        return found[0]
+
     def after_the_first(self, make: Callable[[], Made]) -> Made:
         """Return what is made, in the process that writes first: the others find it there."""
         if self.writes:

@@ -73,6 +73,8 @@ class Records:
     ----------
     batches : CurriculumBatches
         Whose steps they are.
+    total : int
+        How many steps the training has.
     ranks : Ranks
         This process among those of the training.
     places : ndarray of int64, shape (number of images,)
@@ -82,6 +84,7 @@ class Records:
     """
 
     batches: CurriculumBatches
+    total: int
     ranks: Ranks
     places: np.ndarray
     dynamics: Dynamics
@@ -154,7 +157,7 @@ class Records:
             here = subsets == subset
             if here.any():
                 self._by_subset.setdefault(subset, []).append(float(losses[here].mean()))
-        part = min(PARTS - 1, step * PARTS // len(self.batches))
+        part = min(PARTS - 1, step * PARTS // self.total)
         self.dynamics.add(part, self.places[ids], losses, right)
 
     def figures(self) -> dict[str, float]:

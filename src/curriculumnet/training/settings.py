@@ -29,6 +29,8 @@ LATER: dict[str, Any] = {
     "dropout": None,
     "continue_from": None,
     "freeze": False,
+    "stage_until": "steps",
+    "teacher": "online",
 }
 """Settings that are written down only where they are not these, their defaults: earlier trainings had none of them."""
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from curriculumnet.images.loader import Pictures
     from curriculumnet.networks.create import Preprocessing
     from curriculumnet.networks.folder import Model
+    from curriculumnet.training.course import Course
     from curriculumnet.training.loop import Measures, Row, State
     from curriculumnet.training.records import NotFiniteError
     from curriculumnet.training.updates import Manner
@@ -130,6 +131,8 @@ def train(
     stage_shares: tuple[float, ...] = (),
     stage_steps: tuple[int, ...] = (),
     stage_schedule: Literal["one", "restart"] = "one",
+    stage_until: Literal["steps", "plateau"] = "steps",
+    teacher: Literal["online", "window"] = "online",
     crop_scale: tuple[float, float] = (0.35, 1.0),
     crop_ratio: tuple[float, float] = (0.75, 4 / 3),
     mirror: bool = True,
@@ -148,14 +151,16 @@ def train(
 
     The recipes are those of Guo et al. 2018: ``model-a`` (all images at once), ``model-b`` (the clean subset only),
     ``model-c`` (clean, then noisy as well), ``model-d`` (the whole curriculum in three stages), and the control
-    ``model-a-balanced``. All take the same number of steps, so that they can be compared.
+    ``model-a-balanced``; further ``teacher``, which gives most places to the subset of which most is learnt, and
+    ``self-paced``, which takes the images of the lowest losses first. All take the same number of steps, so that they
+    can be compared.
 
     Parameters
     ----------
     work : path-like
         The work folder.
     recipe : str
-        model-a, model-a-balanced, model-b, model-c or model-d.
+        model-a to -d, model-a-balanced, teacher or self-paced.
     name : str, optional
         The run's name; the recipe's unless given.
     curriculum : str, optional
@@ -180,7 +185,8 @@ def train(
         The network and its input are then the same. Categories that it knows keep their part of the classifier, others
         are new. Epochs and rates are those of `pretrained`.
     freeze : bool
-        Train the classifier alone, with `pretrained` or `continue_from`.
+        Train the classifier alone.
+        With `pretrained` or `continue_from`; batch norms keep their statistics.
     epochs : float, optional
         Passes over the training images; 30, or 10 if pretrained.
         All usable ones count, whichever of them take part.
@@ -199,7 +205,7 @@ def train(
         How the rate falls; step: tenfold, four times.
         After 30, 50, 60 and 65 seventieths of the steps, as Guo et al. 2018 had it.
     weight_decay : float, optional
-        Decay of weights; 0.0005, 0.05 with AdamW, 0.00004 with RMSProp.
+        Decay of weights; 0.0005, AdamW 0.05, RMSProp 0.00004.
     momentum : float
         Momentum of SGD and RMSProp.
     warmup_share : float
@@ -230,6 +236,12 @@ def train(
         Length of each stage in steps, instead.
     stage_schedule : {"one", "restart"}
         One schedule over all stages, or a full one in each.
+    stage_until : {"steps", "plateau"}
+        End a stage after its steps, or when it is learnt.
+        Learnt: the loss on a few images of its subsets, which are set aside, no longer falls.
+    teacher : {"online", "window"}
+        How the recipe teacher tells what is learnt.
+        By a moving average of differences of losses, or by the slope of the last five.
     crop_scale : tuple of float
         Least and greatest area of the random crop.
     crop_ratio : tuple of float
@@ -294,6 +306,8 @@ def train(
             "balance": balance,
             "places": places,
             "stage_schedule": stage_schedule,
+            "stage_until": stage_until,
+            "teacher": teacher,
             "precision": precision,
         },
     )
@@ -367,6 +381,8 @@ def train(
             "dropout": dropout,
             "continue_from": continue_from,
             "freeze": freeze,
+            "stage_until": stage_until,
+            "teacher": teacher,
         }
         # Not there where they are the default: what was trained before there were such settings is trained already.
         settings |= {name: value for name, value in later.items() if value != LATER[name]}
@@ -422,7 +438,6 @@ def _train(
     from curriculumnet.training.curves import curves
     from curriculumnet.training.interruption import Stop
     from curriculumnet.training.loop import fit
-    from curriculumnet.training.plan import plan
     from curriculumnet.training.records import NotFiniteError, Records
     from curriculumnet.training.schedules import SCHEDULES
     from curriculumnet.training.updates import Updates
@@ -433,9 +448,9 @@ def _train(
     categories = folder.categories
     targets = _targets(images, categories)
     training = _training_images(folder, recipe, settings, images)
-    batches = plan(recipe, *training, targets, settings)
+    course, aside = _course(recipe, training, targets, settings)
     _check_ranks(ranks, settings)
-    for subset in (s for s, pool in enumerate(batches.pools) if not len(pool.ids) and ranks.writes):
+    for subset in (s for s, pool in enumerate(course.batches().pools) if not len(pool.ids) and ranks.writes):
         console.warn(
             f"Subset {subset} of the curriculum {settings['curriculum']} is empty: its places go to the cleaner ones."
         )
@@ -469,7 +484,7 @@ def _train(
     preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
     if earlier is not None:
         preprocessing = replace(earlier.preprocessing, image_size=settings["image_size"])
-    state = _state(network, settings, precision, len(training[0]))
+    state = _state(network, settings, precision, len(training[0]), course)
     count = worker_count(machine.workers)
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
     pictures = Pictures(images, sources)
@@ -478,10 +493,8 @@ def _train(
     before = resumed["seconds"] if resumed else 0.0
     if resumed:
         state.restore(resumed["state"])
-        console.say(f"Run {run}: going on from step {state.step:,} of {len(batches):,}.", quiet=quiet)
+        console.say(f"Run {run}: going on from step {state.step:,} of {course.total:,}.", quiet=quiet)
     left = [] if resumed else _left_by_another(folder, run)
-    settings_shown = given | {"stages": [asdict(stage) for stage in batches.stages]}
-
     view = TrainingView(
         settings["image_size"],
         preprocessing.interpolation,
@@ -489,12 +502,11 @@ def _train(
         tuple(settings["crop_ratio"]),
         settings["mirror"],
     )
-    spans = batches.stages if settings["stage_schedule"] == "restart" else None
 
     def rate(step: int) -> float:
-        first, last = 0, len(batches)
-        if spans is not None:
-            _, stage = batches.stage(step)
+        first, last = 0, course.total
+        if settings["stage_schedule"] == "restart":
+            _, stage = course.batches().stage(step)
             first, last = stage.first, stage.last
         warmup = math.ceil(settings["warmup_share"] * (last - first))
         return float(settings["learning_rate"]) * SCHEDULES[settings["schedule"]](step - first, last - first, warmup)
@@ -514,61 +526,85 @@ def _train(
             shown = ranks.after_the_first(
                 lambda: _cached(folder, images, pictures, settings, inputs[TRAINING_IMAGES], count, quiet)
             )
-        held_out = {}
+        held_out, set_aside = {}, {}
         if ranks.writes:
             # Beside the checkpoints: what an earlier training under this name has finished stays until this one has.
-            folder.write_json(f"runs/{run}/checkpoints/settings.json", settings_shown)
+            folder.write_json(f"runs/{run}/checkpoints/settings.json", _shown_settings(given, course))
             held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
+            set_aside = _decoded(aside, pictures, preprocessing, targets, count)
         clean_val = folder.project["sources"].get("val", {}).get("labels") == "clean"
         log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step) if ranks.writes else nullcontext()
-        progress = console.Progress(f"training {run}", len(batches), "steps", done=state.step, quiet=quiet)
+        progress = console.Progress(f"training {run}", course.total, "steps", done=state.step, quiet=quiet)
         with progress, log as told, Stop() as stop:
             measures = _measures(
-                len(batches),
+                course.total,
                 _curves_every(
-                    len(batches), settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())
+                    course.total, settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())
                 ),
                 curves(held_out, to_input, precision),
                 "val_top1_error" if clean_val else None,
                 save,
                 machine.checkpoint_seconds,
                 told.add if told else _untold,
-                _Pace(progress, len(batches) - state.step, run, quiet).step,
+                _Pace(progress, course.total - state.step, run, quiet).step,
             )
-            if state.step < len(batches):
-                places = np.full(len(targets), -1, dtype=np.int64)
-                places[training[0]] = np.arange(len(training[0]))
-                share = (ranks.rank, ranks.count)
-                try:
+            places = np.full(len(targets), -1, dtype=np.int64)
+            places[training[0]] = np.arange(len(training[0]))
+            records = Records(course.batches(), course.total, ranks, places, state.dynamics)
+            update = Updates(
+                state, _forward(network, settings, ranks, where), _manner(settings, precision, norms), ranks
+            )
+            of_pieces = curves(set_aside, to_input, precision)
+
+            def losses() -> dict[int, float]:
+                return _of_subsets(of_pieces(state.measured()))
+
+            all_losses = partial(
+                _all_losses, state, pictures, training[0], preprocessing, targets, to_input, precision, count
+            )
+            try:
+                while state.step < course.total and not stop.asked:
+                    batches = course.batches()
+                    if state.step == len(batches):
+                        found = {}
+                        if ranks.writes:
+                            found = course.decide(losses, all_losses)
+                        course.restore(ranks.told(course.dump()))
+                        for metric, value in found.items():
+                            state.history.append((state.step, state.history[-1][1], metric, value))
+                            measures.told(state.history[-1])
+                        continue
+                    share = (ranks.rank, ranks.count)
+                    loaded = load(
+                        shown, batches, view, workers=count, seed=settings["seed"], first=state.step, share=share
+                    )
                     fit(
                         state,
-                        Updates(
-                            state, _forward(network, settings, ranks, where), _manner(settings, precision, norms), ranks
-                        ),
+                        update,
                         batches,
-                        load(shown, batches, view, workers=count, seed=settings["seed"], first=state.step, share=share),
+                        loaded,
                         targets,
                         to_input,
                         rate,
                         measures,
-                        Records(batches, ranks, places, state.dynamics),
+                        records,
                         ranks,
                         stop,
                         weight_norm=settings["weight_norm"],
                     )
-                except NotFiniteError as error:
-                    raise UsageError(_not_finite(error, pictures, settings)) from error
-                except Exception:
-                    if not stop.asked:
-                        raise
-                    # The signal has ended the processes that decode as well.
-                    if state.whole and ranks.writes and state.step:
-                        save(state)
+            except NotFiniteError as error:
+                raise UsageError(_not_finite(error, pictures, settings)) from error
+            except Exception:
+                if not stop.asked:
+                    raise
+                # The signal has ended the processes that decode as well.
+                if state.whole and ranks.writes and state.step:
+                    save(state)
             if stop.asked:
                 stop.heed()
         if not ranks.writes:
             ranks.wait()
-            return _result(folder, run, len(batches), watch.seconds, up_to_date=False)
+            return _result(folder, run, course.total, watch.seconds, up_to_date=False)
 
         kept = state.measured()
         if state.best is not None:
@@ -585,7 +621,7 @@ def _train(
         )
         for name, data in files.items():
             folder.write_bytes(f"runs/{run}/model/{name}", data)
-        folder.write_json(f"runs/{run}/settings.json", settings_shown)
+        folder.write_json(f"runs/{run}/settings.json", _shown_settings(given, course))
         folder.write_table(f"runs/{run}/history.parquet", _history(state))
         folder.write_table(f"runs/{run}/dynamics.parquet", _dynamics(state, images, training[0]))
         written = ["settings.json", "history.parquet", "dynamics.parquet", *(f"model/{name}" for name in files)]
@@ -595,11 +631,11 @@ def _train(
             given,
             [f"runs/{run}/{name}" for name in written],
             seconds,
-            {"steps": len(batches), "device": str(where), "precision": str(precision).removeprefix("torch.")}
+            {"steps": course.total, "device": str(where), "precision": str(precision).removeprefix("torch.")}
             | ({"devices": ranks.count} if ranks.count > 1 else {}),
         )
         ranks.wait()
-    return _result(folder, run, len(batches), seconds, up_to_date=False)
+    return _result(folder, run, course.total, seconds, up_to_date=False)
 
 
 def _arithmetic(settings: dict[str, Any], machine: _Machine) -> tuple[torch.device, torch.dtype]:
@@ -625,6 +661,106 @@ def _arithmetic(settings: dict[str, Any], machine: _Machine) -> tuple[torch.devi
     return where, precision
 
 
+def _course(
+    recipe: Recipe,
+    training: tuple[np.ndarray, np.ndarray | None, int],
+    targets: np.ndarray,
+    settings: dict[str, Any],
+) -> tuple[Course, dict[int, np.ndarray]]:
+    """Return what takes part when, and the images of each subset that are set aside to decide it by.
+
+    Raises
+    ------
+    UsageError
+        What is to be decided cannot be, or has been laid down as well.
+    """
+    import numpy as np
+
+    from curriculumnet.training.course import Course, pieces
+    from curriculumnet.training.plan import plan
+    from curriculumnet.training.plateau import Plateau
+    from curriculumnet.training.self_paced import SelfPaced
+    from curriculumnet.training.teacher import Teacher
+
+    ids, subsets, n_subsets = training
+    by_plateau = settings["stage_until"] == "plateau"
+    if by_plateau and not recipe.staged:
+        raise UsageError("--stage-until plateau ends stages: take a recipe that has some, such as model-d.")
+    if settings["teacher"] != "online" and recipe.course != "teacher":
+        raise UsageError("--teacher is for the recipe teacher: leave it out.")
+    if settings["stage_schedule"] == "restart" and (by_plateau or recipe.course != "laid down"):
+        raise UsageError("--stage-schedule restart needs stages whose length is laid down: leave one of the two out.")
+    if subsets is None or (recipe.course == "laid down" and not by_plateau):
+        batches = plan(recipe, *training, targets, settings)
+        if recipe.course == "self-paced":
+            return SelfPaced(batches, ids, targets[ids]), {}
+        return Course(batches), {}
+    members = {subset: ids[subsets == subset] for subset in range(recipe.taking_part(n_subsets))}
+    aside = pieces(members, settings["seed"])
+    batches = plan(recipe, *training, targets, settings, np.concatenate([ids[:0], *aside.values()]))
+    return Plateau(batches) if by_plateau else Teacher(batches, settings["teacher"]), aside
+
+
+def _shown_settings(given: dict[str, Any], course: Course) -> dict[str, Any]:
+    """Return the settings with the stages, as far as they are decided."""
+    return given | {"stages": [asdict(stage) for stage in course.batches().stages]}
+
+
+def _of_subsets(figures: dict[str, float]) -> dict[int, float]:
+    """Return the losses of the curves' figures by subset."""
+    return {int(name.removesuffix("_loss")): value for name, value in figures.items() if name.endswith("_loss")}
+
+
+def _decoded(
+    aside: dict[int, np.ndarray], pictures: Pictures, preprocessing: Preprocessing, targets: np.ndarray, workers: int
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return views and targets of images that are set aside, as those of `_held_out`."""
+    import torch
+
+    from curriculumnet.images.loader import even_batches, load
+    from curriculumnet.images.views import CentreView
+
+    view = CentreView(preprocessing.image_size, preprocessing.interpolation, preprocessing.crop_pct)
+    return {
+        str(subset): (
+            torch.cat([shown for _, shown in load(pictures, even_batches(ids, 64), view, workers=workers)]),
+            torch.from_numpy(targets[ids]),
+        )
+        for subset, ids in aside.items()
+    }
+
+
+def _all_losses(
+    state: State,
+    pictures: Pictures,
+    ids: np.ndarray,
+    preprocessing: Preprocessing,
+    targets: np.ndarray,
+    to_input: Callable[[torch.Tensor], torch.Tensor],
+    precision: torch.dtype,
+    workers: int,
+) -> np.ndarray:
+    """Return the network's loss on each training image, float32 (n,)."""
+    import numpy as np
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from curriculumnet.images.loader import even_batches, load
+    from curriculumnet.images.views import CentreView
+
+    network = state.measured().eval()
+    view = CentreView(preprocessing.image_size, preprocessing.interpolation, preprocessing.crop_pct)
+    found = []
+    for some, views in load(pictures, even_batches(ids, 128), view, workers=workers):
+        inputs = to_input(views)
+        wanted = torch.from_numpy(targets[some]).to(inputs.device)
+        reduced = precision is not torch.float32
+        with torch.inference_mode(), torch.autocast(inputs.device.type, precision, enabled=reduced):
+            logits = network(inputs)
+        found.append(cross_entropy(logits.float(), wanted, reduction="none").cpu().numpy())
+    return np.concatenate(found)
+
+
 def _check_ranks(ranks: Ranks, settings: dict[str, Any]) -> None:
     """Refuse batches of which some process, or some part of its share, would have nothing."""
     size, parts = settings["batch_size"], settings["accumulate"] * ranks.count
@@ -635,7 +771,7 @@ def _check_ranks(ranks: Ranks, settings: dict[str, Any]) -> None:
         )
 
 
-def _state(network: torch.nn.Module, settings: dict[str, Any], precision: torch.dtype, n: int) -> State:
+def _state(network: torch.nn.Module, settings: dict[str, Any], precision: torch.dtype, n: int, course: Course) -> State:
     """Return a training of n images that has not begun."""
     import torch
     from timm.optim import create_optimizer_v2
@@ -660,6 +796,7 @@ def _state(network: torch.nn.Module, settings: dict[str, Any], precision: torch.
         ),
         torch.amp.GradScaler(device, enabled=precision is torch.float16),
         Dynamics.of(n),
+        course,
     )
 
 

@@ -215,7 +215,8 @@ HISTORY = Table(
             "metric",
             "string",
             "train_loss, train_loss_subset_K, train_accuracy, learning_rate, images_per_second, wait_share, "
-            "val_loss, val_top1_error, test_loss, test_top1_error",
+            "val_loss, val_top1_error, test_loss, test_top1_error; of courses decided on the way held_out_loss, "
+            "held_out_loss_subset_K, share_subset_K, share_taking_part",
             "what was measured",
         ),
         Column("value", "float64", "", "its value; losses in nats, errors and shares in 0 … 1"),

@@ -10,6 +10,8 @@ from curriculumnet.training.recipes.model_b import MODEL_B
 from curriculumnet.training.recipes.model_c import MODEL_C
 from curriculumnet.training.recipes.model_d import MODEL_D
 from curriculumnet.training.recipes.recipe import Recipe
+from curriculumnet.training.recipes.self_paced import SELF_PACED
+from curriculumnet.training.recipes.teacher import TEACHER
 
 RECIPES: dict[str, Recipe] = {
     "model-a": MODEL_A,
@@ -17,6 +19,8 @@ RECIPES: dict[str, Recipe] = {
     "model-b": MODEL_B,
     "model-c": MODEL_C,
     "model-d": MODEL_D,
+    "teacher": TEACHER,
+    "self-paced": SELF_PACED,
 }
 
 __all__ = ["RECIPES", "Recipe", "find"]

@@ -26,6 +26,8 @@ class Recipe:
         Whether the subsets join one stage after the other, or all at once.
     balance : {"none", "clean", "all"}
         Which places of a batch are shared equally among the categories.
+    course : {"laid down", "teacher", "self-paced"}
+        Whether what takes part when is laid down, or who decides it as the network learns.
     """
 
     description: str
@@ -36,6 +38,7 @@ class Recipe:
     subsets: int | None
     staged: bool
     balance: Literal["none", "clean", "all"]
+    course: Literal["laid down", "teacher", "self-paced"] = "laid down"
 
     def taking_part(self, n_subsets: int) -> int:
         """Return how many subsets take part in the last stage."""

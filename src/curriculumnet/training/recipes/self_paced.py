@@ -1,0 +1,15 @@
+"""Easy images first, as the network itself finds them."""
+
+from curriculumnet.training.recipes.recipe import Recipe
+
+SELF_PACED = Recipe(
+    description="no curriculum: the images of the lowest losses first, then more of them",
+    source="Kumar et al., Self-Paced Learning for Latent Variable Models, NIPS 2010",
+    command="curriculumnet train WORK --recipe self-paced",
+    expected="not measured yet",
+    uses_curriculum=False,
+    subsets=None,
+    staged=False,
+    balance="none",
+    course="self-paced",
+)
