@@ -1,7 +1,11 @@
 """The step `train`, through its public door."""
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -508,6 +512,20 @@ def test_a_gpu_learns_what_is_there(work, options):
 
 
 @pytest.mark.slow
+def test_without_a_compiler_compiling_is_refused(work):
+    words = shlex.split(f"train {work} --recipe model-a --model test_resnet --image-size 32 --device cpu --compile")
+    done = subprocess.run(
+        [sys.executable, "-m", "curriculumnet", *words],
+        env=os.environ | {"CXX": "no-such-compiler", "PATH": os.path.dirname(sys.executable)},  # noqa: PTH120
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert done.stderr.endswith("install a C++ compiler, or leave out --compile.\n")
+
+
+@pytest.mark.slow
 def test_a_compiled_network_is_the_same_network(work):
     options = SMALL | {"epochs": 1, "precision": "float32"}
     for name, compiled in (("plain", False), ("compiled", True)):
@@ -598,3 +616,27 @@ def test_a_first_layer_of_several_scales_and_dropout_are_settings_of_a_run(work)
     cn.train(work, recipe="model-a", name="plain", **options)
     with pytest.raises(UsageError, match="leave out --model"):
         cn.train(work, recipe="model-a", name="b", continue_from="plain", multi_scale=True, **options)
+
+
+def test_a_begun_training_that_another_would_replace_is_named_before(work, monkeypatch, capsys):
+    options = SMALL | {"epochs": 3, "checkpoint_minutes": 0, "quiet": False}
+    through = loader.load
+    monkeypatch.setattr(loader, "load", breaking_off(through))
+    for rate in (0.1, 0.2):
+        capsys.readouterr()
+        with pytest.raises(KeyboardInterrupt):
+            cn.train(work, recipe="model-a", learning_rate=rate, **options)
+    said = capsys.readouterr().err
+    assert (
+        "A training of model-a with other settings (learning rate 0.1, now 0.2) had been begun: its checkpoints" in said
+    )
+    monkeypatch.setattr(loader, "load", through)
+    capsys.readouterr()
+    cn.train(work, recipe="model-a", learning_rate=0.2, **options)
+    said = capsys.readouterr().err
+    assert "going on from step 4" in said
+    assert "had been begun" not in said
+    cn.train(work, recipe="model-a", learning_rate=0.3, **options)
+    said = capsys.readouterr().err
+    assert "it is replaced when this training ends" in said
+    assert "had been begun" not in said

@@ -495,6 +495,7 @@ def _train(
         state.restore(resumed["state"])
         console.say(f"Run {run}: going on from step {state.step:,} of {course.total:,}.", quiet=quiet)
     left = [] if resumed else _left_by_another(folder, run)
+    _say_what_is_left(folder, run, given, left, quiet)
     view = TrainingView(
         settings["image_size"],
         preprocessing.interpolation,
@@ -594,7 +595,12 @@ def _train(
                     )
             except NotFiniteError as error:
                 raise UsageError(_not_finite(error, pictures, settings)) from error
-            except Exception:
+            except Exception as error:
+                if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    reason = str(error).splitlines()[0]
+                    raise MachineError(
+                        f"torch cannot compile the network ({reason}): install a C++ compiler, or leave out --compile."
+                    ) from error
                 if not stop.asked:
                     raise
                 # The signal has ended the processes that decode as well.
@@ -893,12 +899,7 @@ def _say_what_is_replaced(
     record = folder.record(f"train:{run}")
     if record is None or not folder.file(f"runs/{run}/model").is_dir():
         return
-    before, now = (LATER | found for found in (record.settings, json.loads(json.dumps(settings))))
-    changed = [
-        f"{name.replace('_', ' ')} {_shown(before[name])}, now {_shown(value)}"
-        for name, value in now.items()
-        if name in before and before[name] != value
-    ]
+    changed = _changed(record.settings, settings)
     if not changed and record.inputs == inputs:
         console.say(f"Files of run {run} are gone or changed: they are made again.", quiet=quiet)
         return
@@ -907,6 +908,34 @@ def _say_what_is_replaced(
     console.say(
         f"Run {run} was trained {why}: it is replaced when this training ends. To keep it, stop before that and give "
         "`train` another --name, or `run` another folder with -o.",
+        quiet=quiet,
+    )
+
+
+def _changed(before: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Say which settings were others before."""
+    known, now = (LATER | found for found in (before, json.loads(json.dumps(settings))))
+    return [
+        f"{name.replace('_', ' ')} {_shown(known[name])}, now {_shown(value)}"
+        for name, value in now.items()
+        if name in known and known[name] != value
+    ]
+
+
+def _say_what_is_left(folder: WorkFolder, run: str, settings: dict[str, Any], left: list[Path], quiet: bool) -> None:
+    """Say that checkpoints of another training under this name, which has not ended, will be lost."""
+    begun = folder.file(f"runs/{run}/checkpoints/settings.json")
+    if not any(path.suffix == ".pt" for path in left) or not begun.is_file():
+        return
+    known = json.loads(begun.read_text(encoding="utf-8"))
+    record = folder.record(f"train:{run}")
+    if record is not None and not _changed(record.settings, known):
+        return
+    changed = _changed(known, settings)
+    how = f"with other settings ({'; '.join(changed)})" if changed else "on other images, or another curriculum"
+    console.say(
+        f"A training of {run} {how} had been begun: its checkpoints are lost when this one writes its first. To keep "
+        "them, stop before that and give another --name.",
         quiet=quiet,
     )
 
