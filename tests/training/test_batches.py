@@ -239,7 +239,7 @@ def test_batches_of_arrays_leave_out_what_takes_no_part():
     ids = np.arange(0, 180, 2)
     subsets, labels = np.full(180, -1, np.int8), np.full(180, -1)
     subsets[ids], labels[ids] = np.arange(90) % 3, np.arange(90) % 5
-    for recipe in RECIPES:
+    for recipe in (name for name, how in RECIPES.items() if how.course == "laid down"):
         known = made(recipe, seed=4)
         batches = cn.CurriculumBatches.of(subsets, labels, recipe=recipe, epochs=3, batch_size=16, seed=4)
         assert [batch.tolist() for batch in batches] == [(2 * batch).tolist() for batch in known]

@@ -133,9 +133,7 @@ def test_from_python_too_a_choice_is_one_of_a_few(work, name):
 
 
 def test_each_group_has_its_own_rate(work, monkeypatch):
-    from curriculumnet.training import step
-
-    monkeypatch.setattr(step, "_CLASSIFIER_RATE", 0.0)
+    monkeypatch.setattr("curriculumnet.training.beginning._CLASSIFIER_RATE", 0.0)
     options = SMALL | {"model": "tf_efficientnet_lite0"}
     cn.train(work, recipe="model-a", pretrained=True, epochs=1, ema_decay=0, **options)
     assert not weights(work, "model-a")["classifier.weight"].any()

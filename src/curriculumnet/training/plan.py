@@ -10,8 +10,12 @@ import numpy as np
 
 from curriculumnet.errors import UsageError
 from curriculumnet.training.batches import CurriculumBatches, Pool, Stage, share_places
+from curriculumnet.training.course import Course, pieces
+from curriculumnet.training.plateau import Plateau
 from curriculumnet.training.recipes import Recipe
 from curriculumnet.training.schedules import split
+from curriculumnet.training.self_paced import SelfPaced
+from curriculumnet.training.teacher import Teacher
 
 _STAGE_SHARES = {1: (1.0,), 2: (0.4, 0.6), 3: (0.3, 0.3, 0.4)}
 """Lengths of one, two, three stages as shares; with more, all are equal."""
@@ -110,3 +114,35 @@ def _stages(recipe: Recipe, sizes: tuple[int, ...], n: int, settings: dict[str, 
         places = share_places(settings["batch_size"], sizes[: len(subsets)], settings["places"])
         stages.append(Stage(subsets, places, weights[: len(subsets)], first, last))
     return tuple(stage for stage in stages if stage.last > stage.first)
+
+
+def plan_course(
+    recipe: Recipe,
+    training: tuple[np.ndarray, np.ndarray | None, int],
+    targets: np.ndarray,
+    settings: dict[str, Any],
+) -> tuple[Course, dict[int, np.ndarray]]:
+    """Return what takes part when, and the images of each subset that are set aside to decide it by.
+
+    Raises
+    ------
+    UsageError
+        What is to be decided cannot be, or has been laid down as well.
+    """
+    ids, subsets, n_subsets = training
+    by_plateau = settings["stage_until"] == "plateau"
+    if by_plateau and not recipe.staged:
+        raise UsageError("--stage-until plateau ends stages: take a recipe that has some, such as model-d.")
+    if settings["teacher"] != "online" and recipe.course != "teacher":
+        raise UsageError("--teacher is for the recipe teacher: leave it out.")
+    if settings["stage_schedule"] == "restart" and (by_plateau or recipe.course != "laid down"):
+        raise UsageError("--stage-schedule restart needs stages whose length is laid down: leave one of the two out.")
+    if subsets is None or (recipe.course == "laid down" and not by_plateau):
+        batches = plan(recipe, *training, targets, settings)
+        if recipe.course == "self-paced":
+            return SelfPaced(batches, ids, targets[ids]), {}
+        return Course(batches), {}
+    members = {subset: ids[subsets == subset] for subset in range(recipe.taking_part(n_subsets))}
+    aside = pieces(members, settings["seed"])
+    batches = plan(recipe, *training, targets, settings, np.concatenate([ids[:0], *aside.values()]))
+    return Plateau(batches) if by_plateau else Teacher(batches, settings["teacher"]), aside

@@ -41,6 +41,8 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
         One of them did not end well; it has said why.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if given["device"] == "cpu" and count > cores:
+        raise MachineError(f"--devices is {count}, but this machine has {cores} cores: take at most as many.")
     shared = os.environ | {
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",

@@ -12,6 +12,8 @@ _LARGEST = 1_000_000
 """Epochs, images in a batch, or a rate beyond which nobody can mean it."""
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 16, 4096
 """Pixels; what networks make of less has no height or width left."""
+SMALL_IMAGE = 64
+"""Pixels up to which a network gets a first layer for small pictures."""
 _LARGEST_BATCH, _SMALLEST_BATCH, _EPOCH_STEPS = 256, 32, 50
 """The batch of Guo et al. 2018, and down to what it is halved while an epoch has fewer steps."""
 
@@ -38,6 +40,22 @@ LATER: dict[str, Any] = {
 def default_decay(optimizer: str) -> float:
     """Return the decay of weights: with RMSProp that of Szegedy et al. 2016."""
     return {"sgd": 5e-4, "adamw": 0.05, "rmsprop": 4e-5}[optimizer]
+
+
+def default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
+    """Whether a first layer for small pictures is used: on small pictures, by networks that can have one."""
+    if pretrained or image_size > SMALL_IMAGE:
+        return False
+    from curriculumnet.networks.create import small_stem_suits
+
+    return small_stem_suits(model, image_size)
+
+
+def default_optimizer(model: str, pretrained: bool) -> Literal["sgd", "adamw"]:
+    """Return SGD where all norms are batch norms, as in most convolutional networks: it cannot train others."""
+    from curriculumnet.networks.create import normalises_by_batches
+
+    return "sgd" if pretrained or normalises_by_batches(model) else "adamw"
 
 
 def default_batch_size(n_train: int) -> int:

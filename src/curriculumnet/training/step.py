@@ -6,11 +6,9 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +23,9 @@ from curriculumnet.training.settings import (
     check_ranges,
     default_batch_size,
     default_decay,
+    default_optimizer,
     default_rate,
+    default_small_stem,
 )
 from curriculumnet.work import tables
 from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, subsets_of
@@ -37,27 +37,13 @@ if TYPE_CHECKING:
 
     from curriculumnet.images.cache import CachedPictures
     from curriculumnet.images.loader import Pictures
-    from curriculumnet.networks.create import Preprocessing
     from curriculumnet.networks.folder import Model
     from curriculumnet.training.course import Course
     from curriculumnet.training.loop import Measures, Row, State
     from curriculumnet.training.records import NotFiniteError
-    from curriculumnet.training.updates import Manner
 
 _MODEL = "resnet18"
-_CURVE_POINTS = 20
-_CURVE_IMAGES = 2000
-_CURVE_COST = 0.1
-"""What the curves may cost, as a share of the training; a training step costs three times a forward pass."""
 _ROWS = 200
-_BATCH_NORM_MOMENTUM = 0.1
-_CLASSIFIER_RATE = 10.0
-"""How much faster a new classifier learns than weights trained elsewhere (docs/results has what was tried)."""
-_SMALL_IMAGE = 64
-_PACE_STEPS = (3, 20)
-"""The steps over which the pace is measured; the first ones are slower."""
-_PACE_SECONDS = 20.0
-"""Where steps take long, the pace is told after so many seconds, and three steps."""
 
 
 @dataclass(frozen=True)
@@ -337,7 +323,7 @@ def train(
         if batch_size is None:
             batch_size = default_batch_size(_training_rows(images).num_rows)
         if optimizer is None:
-            optimizer = _default_optimizer(model, pretrained)
+            optimizer = default_optimizer(model, pretrained)
         if learning_rate is None:
             learning_rate = default_rate(optimizer, trained, batch_size)
         settings: dict[str, Any] = {
@@ -346,7 +332,7 @@ def train(
             "model": model,
             "image_size": size,
             "pretrained": pretrained,
-            "small_stem": _default_small_stem(model, size, pretrained) if small_stem is None else small_stem,
+            "small_stem": default_small_stem(model, size, pretrained) if small_stem is None else small_stem,
             "epochs": epochs if epochs is not None else (10 if trained else 30),
             "batch_size": batch_size,
             "optimizer": optimizer,
@@ -435,9 +421,12 @@ def _train(
     from curriculumnet.networks.continued import take_over
     from curriculumnet.networks.weights import origin
     from curriculumnet.training import checkpoints
-    from curriculumnet.training.curves import curves
+    from curriculumnet.training.beginning import as_called, batch_norms, begin, manner_of
+    from curriculumnet.training.curves import curves, curves_every, decoded, losses_on_all, sampled
+    from curriculumnet.training.display import Pace, TensorBoard
     from curriculumnet.training.interruption import Stop
     from curriculumnet.training.loop import fit
+    from curriculumnet.training.plan import plan_course
     from curriculumnet.training.records import NotFiniteError, Records
     from curriculumnet.training.schedules import SCHEDULES
     from curriculumnet.training.updates import Updates
@@ -448,7 +437,7 @@ def _train(
     categories = folder.categories
     targets = _targets(images, categories)
     training = _training_images(folder, recipe, settings, images)
-    course, aside = _course(recipe, training, targets, settings)
+    course, aside = plan_course(recipe, training, targets, settings)
     _check_ranks(ranks, settings)
     for subset in (s for s, pool in enumerate(course.batches().pools) if not len(pool.ids) and ranks.writes):
         console.warn(
@@ -471,7 +460,7 @@ def _train(
         console.say(
             f"{known:,} of the {len(categories):,} categories are known from {settings['continue_from']}.", quiet=quiet
         )
-    norms = _batch_norms(network)
+    norms = batch_norms(network)
     if settings["pretrained"]:
         for layer in networks.classifiers(network):
             for weight in layer.parameters():
@@ -484,7 +473,7 @@ def _train(
     preprocessing = networks.preprocessing(settings["model"], settings["image_size"], settings["pretrained"])
     if earlier is not None:
         preprocessing = replace(earlier.preprocessing, image_size=settings["image_size"])
-    state = _state(network, settings, precision, len(training[0]), course)
+    state = begin(network, settings, precision, len(training[0]), course)
     count = worker_count(machine.workers)
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
     pictures = Pictures(images, sources)
@@ -531,38 +520,41 @@ def _train(
         if ranks.writes:
             # Beside the checkpoints: what an earlier training under this name has finished stays until this one has.
             folder.write_json(f"runs/{run}/checkpoints/settings.json", _shown_settings(given, course))
-            held_out = _held_out(images, pictures, preprocessing, targets, count, settings["seed"])
-            set_aside = _decoded(aside, pictures, preprocessing, targets, count)
+            splits = {split: sampled(_ids(images, split), settings["seed"]) for split in ("val", "test")}
+            pieces = {str(subset): ids for subset, ids in aside.items()}
+            held_out, set_aside = (
+                decoded(named, pictures, preprocessing, targets, count) for named in (splits, pieces)
+            )
         clean_val = folder.project["sources"].get("val", {}).get("labels") == "clean"
-        log = _TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step) if ranks.writes else nullcontext()
+        log = TensorBoard(folder.file(f"runs/{run}/tensorboard"), state.step) if ranks.writes else nullcontext()
         progress = console.Progress(f"training {run}", course.total, "steps", done=state.step, quiet=quiet)
         with progress, log as told, Stop() as stop:
             measures = _measures(
                 course.total,
-                _curves_every(
-                    course.total, settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())
-                ),
+                curves_every(course.total, settings["batch_size"], sum(len(wanted) for _, wanted in held_out.values())),
                 curves(held_out, to_input, precision),
                 "val_top1_error" if clean_val else None,
                 save,
                 machine.checkpoint_seconds,
                 told.add if told else _untold,
-                _Pace(progress, course.total - state.step, run, quiet).step,
+                Pace(progress, course.total - state.step, run, quiet).step,
             )
             places = np.full(len(targets), -1, dtype=np.int64)
             places[training[0]] = np.arange(len(training[0]))
             records = Records(course.batches(), course.total, ranks, places, state.dynamics)
             update = Updates(
-                state, _forward(network, settings, ranks, where), _manner(settings, precision, norms), ranks
+                state, as_called(network, settings, ranks, where), manner_of(settings, precision, norms), ranks
             )
             of_pieces = curves(set_aside, to_input, precision)
 
             def losses() -> dict[int, float]:
-                return _of_subsets(of_pieces(state.measured()))
+                figures = of_pieces(state.measured())
+                return {subset: figures[f"{subset}_loss"] for subset in aside}
 
-            all_losses = partial(
-                _all_losses, state, pictures, training[0], preprocessing, targets, to_input, precision, count
-            )
+            def all_losses() -> np.ndarray:
+                how = (pictures, preprocessing, targets, to_input, precision, count)
+                return losses_on_all(state.measured(), training[0], *how)
+
             try:
                 while state.step < course.total and not stop.asked:
                     batches = course.batches()
@@ -667,104 +659,9 @@ def _arithmetic(settings: dict[str, Any], machine: _Machine) -> tuple[torch.devi
     return where, precision
 
 
-def _course(
-    recipe: Recipe,
-    training: tuple[np.ndarray, np.ndarray | None, int],
-    targets: np.ndarray,
-    settings: dict[str, Any],
-) -> tuple[Course, dict[int, np.ndarray]]:
-    """Return what takes part when, and the images of each subset that are set aside to decide it by.
-
-    Raises
-    ------
-    UsageError
-        What is to be decided cannot be, or has been laid down as well.
-    """
-    import numpy as np
-
-    from curriculumnet.training.course import Course, pieces
-    from curriculumnet.training.plan import plan
-    from curriculumnet.training.plateau import Plateau
-    from curriculumnet.training.self_paced import SelfPaced
-    from curriculumnet.training.teacher import Teacher
-
-    ids, subsets, n_subsets = training
-    by_plateau = settings["stage_until"] == "plateau"
-    if by_plateau and not recipe.staged:
-        raise UsageError("--stage-until plateau ends stages: take a recipe that has some, such as model-d.")
-    if settings["teacher"] != "online" and recipe.course != "teacher":
-        raise UsageError("--teacher is for the recipe teacher: leave it out.")
-    if settings["stage_schedule"] == "restart" and (by_plateau or recipe.course != "laid down"):
-        raise UsageError("--stage-schedule restart needs stages whose length is laid down: leave one of the two out.")
-    if subsets is None or (recipe.course == "laid down" and not by_plateau):
-        batches = plan(recipe, *training, targets, settings)
-        if recipe.course == "self-paced":
-            return SelfPaced(batches, ids, targets[ids]), {}
-        return Course(batches), {}
-    members = {subset: ids[subsets == subset] for subset in range(recipe.taking_part(n_subsets))}
-    aside = pieces(members, settings["seed"])
-    batches = plan(recipe, *training, targets, settings, np.concatenate([ids[:0], *aside.values()]))
-    return Plateau(batches) if by_plateau else Teacher(batches, settings["teacher"]), aside
-
-
 def _shown_settings(given: dict[str, Any], course: Course) -> dict[str, Any]:
     """Return the settings with the stages, as far as they are decided."""
     return given | {"stages": [asdict(stage) for stage in course.batches().stages]}
-
-
-def _of_subsets(figures: dict[str, float]) -> dict[int, float]:
-    """Return the losses of the curves' figures by subset."""
-    return {int(name.removesuffix("_loss")): value for name, value in figures.items() if name.endswith("_loss")}
-
-
-def _decoded(
-    aside: dict[int, np.ndarray], pictures: Pictures, preprocessing: Preprocessing, targets: np.ndarray, workers: int
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Return views and targets of images that are set aside, as those of `_held_out`."""
-    import torch
-
-    from curriculumnet.images.loader import even_batches, load
-    from curriculumnet.images.views import CentreView
-
-    view = CentreView(preprocessing.image_size, preprocessing.interpolation, preprocessing.crop_pct)
-    return {
-        str(subset): (
-            torch.cat([shown for _, shown in load(pictures, even_batches(ids, 64), view, workers=workers)]),
-            torch.from_numpy(targets[ids]),
-        )
-        for subset, ids in aside.items()
-    }
-
-
-def _all_losses(
-    state: State,
-    pictures: Pictures,
-    ids: np.ndarray,
-    preprocessing: Preprocessing,
-    targets: np.ndarray,
-    to_input: Callable[[torch.Tensor], torch.Tensor],
-    precision: torch.dtype,
-    workers: int,
-) -> np.ndarray:
-    """Return the network's loss on each training image, float32 (n,)."""
-    import numpy as np
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from curriculumnet.images.loader import even_batches, load
-    from curriculumnet.images.views import CentreView
-
-    network = state.measured().eval()
-    view = CentreView(preprocessing.image_size, preprocessing.interpolation, preprocessing.crop_pct)
-    found = []
-    for some, views in load(pictures, even_batches(ids, 128), view, workers=workers):
-        inputs = to_input(views)
-        wanted = torch.from_numpy(targets[some]).to(inputs.device)
-        reduced = precision is not torch.float32
-        with torch.inference_mode(), torch.autocast(inputs.device.type, precision, enabled=reduced):
-            logits = network(inputs)
-        found.append(cross_entropy(logits.float(), wanted, reduction="none").cpu().numpy())
-    return np.concatenate(found)
 
 
 def _check_ranks(ranks: Ranks, settings: dict[str, Any]) -> None:
@@ -775,69 +672,6 @@ def _check_ranks(ranks: Ranks, settings: dict[str, Any]) -> None:
             f"--batch-size is {size}, which {ranks.count} processes with --accumulate {settings['accumulate']} cannot "
             f"share: it must be at least {parts}."
         )
-
-
-def _state(network: torch.nn.Module, settings: dict[str, Any], precision: torch.dtype, n: int, course: Course) -> State:
-    """Return a training of n images that has not begun."""
-    import torch
-    from timm.optim import create_optimizer_v2
-    from timm.utils import ModelEmaV3
-
-    from curriculumnet.training.loop import State
-    from curriculumnet.training.records import Dynamics
-
-    device = next(network.parameters()).device.type
-    of_rmsprop: dict[str, Any] = {"alpha": 0.9, "eps": 1.0} if settings["optimizer"] == "rmsprop" else {}
-    return State(
-        network,
-        ModelEmaV3(network, decay=settings["ema_decay"], use_warmup=True) if settings["ema_decay"] else None,
-        create_optimizer_v2(
-            network,
-            opt=_optimizer(settings),
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            momentum=settings["momentum"],
-            param_group_fn=partial(_groups, settings=settings),
-            **of_rmsprop,
-        ),
-        torch.amp.GradScaler(device, enabled=precision is torch.float16),
-        Dynamics.of(n),
-        course,
-    )
-
-
-def _optimizer(settings: dict[str, Any]) -> str:
-    """Return timm's name of the optimiser: of RMSProp TensorFlow's, whose ε is under the root."""
-    if settings["optimizer"] == "sgd" and not settings["momentum"]:
-        return "momentum"  # the one that is not Nesterov's, which needs some
-    return {"rmsprop": "rmsproptf"}.get(settings["optimizer"], settings["optimizer"])
-
-
-def _manner(settings: dict[str, Any], precision: torch.dtype, norms: list[torch.nn.Module]) -> Manner:
-    from curriculumnet.training.updates import Manner
-
-    return Manner(
-        precision,
-        label_smoothing=settings["label_smoothing"],
-        mixup=settings["mixup"],
-        clip_norm=settings["clip_norm"],
-        accumulate=settings["accumulate"],
-        seed=settings["seed"],
-        # Statistics of a few noisy batches are worse than those that the weights came with, where these fit.
-        still=norms if settings["freeze"] or (settings["pretrained"] and not settings["small_stem"]) else (),
-    )
-
-
-def _forward(network: torch.nn.Module, settings: dict[str, Any], ranks: Ranks, where: torch.device) -> torch.nn.Module:
-    """Return a network as it is called in training: with gradients added up over processes, and compiled."""
-    import torch
-    from torch.nn.parallel import DistributedDataParallel
-
-    forward = network
-    if ranks.count > 1:
-        on = [where] if where.type == "cuda" else None
-        forward = DistributedDataParallel(network, device_ids=on, gradient_as_bucket_view=True)
-    return torch.compile(forward) if settings["compile"] else forward  # type: ignore[return-value]
 
 
 def _not_finite(error: NotFiniteError, pictures: Pictures, settings: dict[str, Any]) -> str:
@@ -856,35 +690,6 @@ def _left_by_another(folder: WorkFolder, run: str) -> list[Path]:
     """Return the checkpoints and TensorBoard events of an earlier training under this name."""
     home = folder.file(f"runs/{run}")
     return [*home.glob("checkpoints/step-*.pt"), *(path for path in home.glob("tensorboard/**/*") if path.is_file())]
-
-
-def _batch_norms(network: torch.nn.Module) -> list[torch.nn.Module]:
-    """Return the batch norms, made to follow within tens of steps: some are made for hundreds of thousands."""
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
-    for layer in found:
-        if layer.momentum is not None:
-            layer.momentum = max(layer.momentum, _BATCH_NORM_MOMENTUM)
-    return list(found)
-
-
-def _groups(network: torch.nn.Module, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: no decay of biases and norms; a new classifier on trained features is faster."""
-    from timm.optim import param_groups_weight_decay
-
-    from curriculumnet.networks.create import classifiers
-
-    layers = classifiers(network) if settings["pretrained"] else []
-    new = {id(weight) for layer in layers for weight in layer.parameters()}
-    whole = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()  # type: ignore[operator]
-    groups = []
-    for group in param_groups_weight_decay(network, settings["weight_decay"], no_weight_decay_list=whole):
-        old = [weight for weight in group["params"] if id(weight) not in new]
-        fresh = [weight for weight in group["params"] if id(weight) in new]
-        groups += [group | {"params": old}] if old else []
-        groups += [group | {"params": fresh, "lr_scale": _CLASSIFIER_RATE}] if fresh else []
-    return groups
 
 
 def _result(folder: WorkFolder, run: str, steps: int, seconds: float, *, up_to_date: bool) -> Training:
@@ -1003,22 +808,6 @@ def _default_image_size(images: pa.Table) -> int:
     return 224 if short >= 224 else max(32, int(short) // 32 * 32)
 
 
-def _default_small_stem(model: str, image_size: int, pretrained: bool) -> bool:
-    """Whether a first layer for small pictures is used: on small pictures, by networks that can have one."""
-    if pretrained or image_size > _SMALL_IMAGE:
-        return False
-    from curriculumnet.networks.create import small_stem_suits
-
-    return small_stem_suits(model, image_size)
-
-
-def _default_optimizer(model: str, pretrained: bool) -> Literal["sgd", "adamw"]:
-    """Return SGD where all norms are batch norms, as in most convolutional networks: it cannot train others."""
-    from curriculumnet.networks.create import normalises_by_batches
-
-    return "sgd" if pretrained or normalises_by_batches(model) else "adamw"
-
-
 def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:
     """Refuse a curriculum whose image ids are those of an earlier table of images."""
     record = folder.record(f"design:{curriculum}")
@@ -1030,6 +819,12 @@ def _check_curriculum(folder: WorkFolder, curriculum: str) -> None:
             f"`curriculumnet embed` with what gave the features {features}, then `curriculumnet design {folder.path} "
             f"--features {features}`, make it again."
         )
+
+
+def _ids(images: pa.Table, split: str) -> np.ndarray:
+    """Return the usable images of a split, int64."""
+    ids: np.ndarray = images.filter(_mask(images, split))["image_id"].to_numpy()
+    return ids
 
 
 def _mask(images: pa.Table, split: str) -> pa.Array:
@@ -1061,27 +856,6 @@ def _training_images(
     subsets[table["image_id"].to_numpy()] = table["subset"].to_numpy()
     about = json.loads(table.schema.metadata[b"settings"])
     return ids, subsets[ids], int(about["n_subsets"])
-
-
-def _held_out(
-    images: pa.Table, pictures: Pictures, preprocessing: Preprocessing, targets: np.ndarray, workers: int, seed: int
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Return views and targets of a seeded sample of each held-out split, decoded once."""
-    import numpy as np
-    import torch
-
-    from curriculumnet.images.loader import even_batches, load
-    from curriculumnet.images.views import CentreView
-
-    view = CentreView(preprocessing.image_size, preprocessing.interpolation, preprocessing.crop_pct)
-    decoded = {}
-    for split in ("val", "test"):
-        ids = images.filter(_mask(images, split))["image_id"].to_numpy()
-        if len(ids):
-            ids = np.sort(np.random.default_rng(seed).permutation(ids)[:_CURVE_IMAGES])
-            views = [shown for _, shown in load(pictures, even_batches(ids, 64), view, workers=workers)]
-            decoded[split] = torch.cat(views), torch.from_numpy(targets[ids])
-    return decoded
 
 
 def _cached(
@@ -1138,12 +912,6 @@ def _cached(
     return cache.CachedPictures(path)
 
 
-def _curves_every(steps: int, batch_size: int, held_out: int) -> int:
-    """Return the steps between two points of the curves: few enough that they cost about a tenth of the training."""
-    affordable = _CURVE_COST * 3 * steps * batch_size / max(1, held_out)
-    return max(1, math.ceil(steps / min(_CURVE_POINTS, max(1.0, affordable))))
-
-
 def _measures(
     steps: int,
     curves_every: int,
@@ -1189,51 +957,3 @@ def _dynamics(state: State, images: pa.Table, ids: np.ndarray) -> pa.Table:
         for name in ("losses", "agreements")
     }
     return tables.build(tables.DYNAMICS, {"image_id": ids, "label": labels, **found, **lists})
-
-
-class _Pace:
-    """Measures the first steps and says how long the training will take."""
-
-    def __init__(self, progress: console.Progress, steps: int, run: str, quiet: bool) -> None:
-        self._progress, self._steps, self._run, self._quiet = progress, steps, run, quiet
-        self._taken, self._mark, self._told = 0, time.perf_counter(), False
-
-    def step(self) -> None:
-        self._progress.advance()
-        self._taken += 1
-        first, last = _PACE_STEPS
-        if self._taken == first:
-            self._mark = time.perf_counter()
-        since = time.perf_counter() - self._mark
-        if self._told or self._taken < first + 3 or (self._taken < last and since < _PACE_SECONDS):
-            return
-        self._told = True
-        if self._steps > 2 * self._taken:
-            seconds = since / (self._taken - first) * (self._steps - self._taken)
-            message = f"Training {self._run} takes about {console.duration(seconds)} on this machine."
-            if seconds > 3600:
-                message += (
-                    " Shorter: a smaller --image-size (half the size is a quarter of the time), fewer --epochs, "
-                    "a smaller --model such as resnet10t, or --device cuda."
-                )
-            console.say(message, quiet=self._quiet)
-
-
-class _TensorBoard:
-    """The history as TensorBoard reads it."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self._folder, self._step = folder, step
-
-    def __enter__(self) -> _TensorBoard:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(self._folder), purge_step=self._step or None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
-
-    def add(self, row: tuple[int, int, str, float]) -> None:
-        step, _, metric, value = row
-        self._writer.add_scalar(metric, value, step)
