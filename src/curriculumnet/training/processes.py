@@ -41,8 +41,6 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
         One of them did not end well; it has said why.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if given["device"] == "cpu" and count > cores:
-        raise MachineError(f"--devices is {count}, but this machine has {cores} cores: take at most as many.")
     shared = os.environ | {
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
@@ -51,8 +49,7 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
     }
     if "OMP_NUM_THREADS" not in os.environ:
         shared["OMP_NUM_THREADS"] = str(max(1, cores // count))
-    if given["device"].startswith("cuda:"):
-        raise UsageError(f"--device is {given['device']}, one GPU, but --devices is {count}: take --device cuda.")
+    _check_machine(given["device"], count, cores)
     command = [sys.executable, "-m", "curriculumnet", *words(train, given)]
     with Stop() as stop, ExitStack() as files:
         # What goes wrong in all of them is said once.
@@ -80,6 +77,25 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
     if code:
         kind = {2: UsageError, 3: InputError}.get(code, MachineError)
         raise kind(f"One of the {count} processes of the training has ended with exit code {code}; it says above why.")
+
+
+def _check_machine(device: str, count: int, cores: int) -> None:
+    """Refuse more processes than there are GPUs or cores.
+
+    Raises
+    ------
+    UsageError, MachineError
+    """
+    import torch
+
+    from curriculumnet.networks.device import resolve_device
+
+    if device.startswith("cuda:"):
+        raise UsageError(f"--device is {device}, one GPU, but --devices is {count}: take --device cuda.")
+    on_gpus = resolve_device(device).type == "cuda"
+    most, what = (torch.cuda.device_count(), "GPUs") if on_gpus else (cores, "cores")
+    if count > most:
+        raise MachineError(f"--devices is {count}, but this machine has {most} {what}: take at most as many.")
 
 
 def _wait(started: list[subprocess.Popen[bytes]], stop: Stop) -> int:
