@@ -680,6 +680,24 @@ def test_a_training_with_other_settings_that_was_left_is_given_up(
     assert cn.status(work).next == ""
 
 
+def test_every_setting_of_a_training_can_be_typed(gone: Gone) -> None:
+    from curriculumnet.pipeline import _again
+    from curriculumnet.training.settings import LATER
+
+    folder = WorkFolder.open(gone.work)
+    known = folder.record("train:model-d")
+    assert known is not None
+    others = {
+        "cache": True, "schedule": "step", "mixup": 0.2, "clip_norm": 1.0, "balance": "all", "stage_steps": [1, 2, 3],
+        "accumulate": 2, "compile": True, "multi_scale": True, "dropout": 0.1, "continue_from": "model-a",
+        "freeze": True, "stage_until": "plateau", "teacher": "window",
+    }  # fmt: skip
+    assert others.keys() == LATER.keys()
+    said = _again(folder, cn.train, "mine", known.settings | others)
+    for name in others:
+        assert f"--{name.replace('_', '-')}" in said
+
+
 def test_what_status_says_of_a_training_that_is_out_of_date_can_be_typed(gone: Gone, tmp_path: Path) -> None:
     work = shutil.copytree(gone.work, tmp_path / "work")
     settings = {"stage_shares": (0.2, 0.3, 0.5), "subset_weights": (1.0, 0.1, 0.1), "places": "equal"}

@@ -572,7 +572,8 @@ def _first_missing(folder: WorkFolder, outdated: dict[str, Record]) -> str:
 
 def _again(folder: WorkFolder, step: Callable[..., Any], name: str, settings: dict[str, Any]) -> str:
     """Return the command that makes what has this name with these settings."""
-    given: dict[str, Any] = {f"{key}_" if key == "from" else key: value for key, value in settings.items()}
+    arguments = inspect.signature(step).parameters
+    given: dict[str, Any] = {f"{key}_" if f"{key}_" in arguments else key: value for key, value in settings.items()}
     named = {"name": name} if name != given.get("recipe", given.get("from_", given.get("features"))) else {}
     return typed(step, {"work": str(folder.path)} | given | named)
 

@@ -73,7 +73,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(work, monkeypatch):
     with pytest.raises(UsageError, match=r"--device is cuda:1, one GPU, but --devices is 2"):
         cn.train(work, recipe="model-a", model="test_resnet", devices=2, device="cuda:1")
     with pytest.raises(MachineError, match=r"--devices is 9999, but this machine has \d+ cores"):
-        cn.train(work, recipe="model-a", model="test_resnet", devices=9999, device="cpu")
+        cn.train(work, recipe="model-a", model="test_resnet", devices=9999, batch_size=9999, device="cpu")
 
 
 @pytest.mark.slow
@@ -88,6 +88,37 @@ def test_two_processes_train_the_network_that_one_does(work):
     rows = [tables.read(work / f"runs/{name}/dynamics.parquet") for name in ("one", "two")]
     assert rows[0]["seen"].to_pylist() == rows[1]["seen"].to_pylist()
     np.testing.assert_allclose(rows[0]["loss"].to_numpy(), rows[1]["loss"].to_numpy(), rtol=1e-2, equal_nan=True)
+
+
+@pytest.mark.slow
+def test_two_processes_may_have_a_batch_in_parts(work):
+    words = [*PROGRAM, "train", str(work), "--recipe", "model-d", "--epochs", "1", *ALIKE]
+    subprocess.run([*words, "--name", "one"], check=True)
+    subprocess.run([*words, "--name", "two", "--devices", "2", "--accumulate", "3", "--mixup", "0"], check=True)
+    alone, together = weights(work, "one"), weights(work, "two")
+    for name, values in alone.items():
+        torch.testing.assert_close(together[name], values, rtol=1e-3, atol=1e-4)
+
+
+def children(process):
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.mark.slow
+def test_one_process_that_is_stopped_stops_all_and_nothing_counts_as_finished(work):
+    words = [*PROGRAM, "train", str(work), "--recipe", "model-a", "--epochs", "2000", "--devices", "2", *ALIKE]
+    started = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    while not list(work.glob("runs/model-a/tensorboard/*")):
+        time.sleep(0.2)
+    time.sleep(2)
+    os.kill(children(started)[1], signal.SIGTERM)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 143
+    assert "bug" not in said
+    assert cn.status(work).next.startswith(f"curriculumnet train {work} --recipe model-a")
+    assert list(work.glob("runs/model-a/checkpoints/*.pt"))
+    assert not (work / "runs/model-a/model").exists()
 
 
 @pytest.mark.slow
@@ -133,16 +164,17 @@ def test_processes_do_not_outlive_the_one_that_started_them(work):
     words = [*PROGRAM, "train", str(work), "--recipe", "model-a", "--epochs", "2000", "--devices", "2", *ALIKE]
     started = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     time.sleep(8)
-    children = subprocess.run(["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=True)
+    theirs = children(started)
     started.kill()
     started.wait()
     for _ in range(150):
-        left = [pid for pid in children.stdout.split() if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
+        left = [pid for pid in theirs if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
         if not left:
             break
         time.sleep(0.2)
-    assert children.stdout.split()
+    assert theirs
     assert left == []
+    assert not (work / "runs/model-a/model").exists()
 
 
 def test_a_gpu_that_is_not_there_is_said_before_anything_is_done(work):

@@ -4,8 +4,10 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -424,6 +426,28 @@ def test_a_picture_that_changed_before_it_was_decoded_is_named(work, prepared, t
     assert caches(tmp_path / "other") == []
 
 
+def test_a_checkpoint_of_another_version_is_passed_over(work, monkeypatch, capsys):
+    options = SMALL | {"epochs": 3, "checkpoint_minutes": 0, "quiet": False}
+    through = loader.load
+    monkeypatch.setattr(loader, "load", breaking_off(through))
+    with pytest.raises(KeyboardInterrupt):
+        cn.train(work, recipe="model-a", **options)
+    monkeypatch.setattr(loader, "load", through)
+    for path in (work / "runs/model-a/checkpoints").glob("*.pt"):
+        known = torch.load(path, weights_only=True)
+        del known["format"], known["state"]["dynamics"]
+        torch.save(known, path)
+    capsys.readouterr()
+    assert cn.train(work, recipe="model-a", **options).steps
+    assert "The checkpoint of step 4 is of another version of curriculumnet" in capsys.readouterr().err
+
+
+def test_handlers_of_signals_are_those_of_before(work):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    cn.train(work, recipe="model-a", epochs=0.3, **SMALL)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
 @pytest.mark.parametrize("damage", ["cut short", "emptied", "overwritten"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(work, monkeypatch, capsys, damage):
     options = SMALL | {"epochs": 3, "precision": "float32", "checkpoint_minutes": 0, "quiet": False}
@@ -571,7 +595,7 @@ def test_a_network_goes_on_with_further_categories(work, tmp_path, draw):
     # Sorted: blue, green, red before; amber, blue, red now.
     assert torch.allclose(new["fc.weight"][[1, 2]], old["fc.weight"][[0, 2]], atol=1e-6)
     assert not torch.allclose(new["fc.weight"][0], old["fc.weight"][1], atol=1e-2)
-    assert cn.train(other, recipe="model-a", continue_from=model, freeze=True, epochs=0.2, **options).up_to_date
+    assert cn.train(other, recipe="model-a", continue_from=Path(model), freeze=True, epochs=0.2, **options).up_to_date
     cn.train(work, recipe="model-a", epochs=9, **SMALL)
     assert not cn.train(other, recipe="model-a", continue_from=model, freeze=True, epochs=0.2, **options).up_to_date
 

@@ -345,7 +345,11 @@ class _Rows:
 
 def _free(device: torch.device) -> int:
     """Return how many bytes the device has free."""
-    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else _UNTOLD
+    if device.type != "cuda":
+        return _UNTOLD
+    # What torch keeps for later is free, too.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
 def _at_once(free: int) -> int:

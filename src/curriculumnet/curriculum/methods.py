@@ -155,12 +155,15 @@ class Method:
         The settings of `design` that change the order, or where it is cut.
     needs_ranks : bool
         Whether it orders by the source's own ranks.
+    on_gpu : bool
+        Whether a GPU can do it.
     """
 
     description: str
     order: Callable[[NDArray[Any], NDArray[np.float64] | None, Options, NDArray[np.float64] | None], Ordering]
     uses: frozenset[str]
     needs_ranks: bool = False
+    on_gpu: bool = False
 
 
 _Mean = NDArray[np.float64] | None
@@ -214,6 +217,7 @@ METHODS = {
         frozenset(
             ("n_subsets", "by", "cutoff_percent", "metric", "normalise", "kernel", "exact_up_to", "landmarks", "seed")
         ),
+        on_gpu=True,
     ),
     "kmeans": Method(
         "k-means in feature space: clean is the tightest group, whatever shows in it",

@@ -479,6 +479,7 @@ def _order(
     import numpy as np
     import pyarrow as pa
 
+    from curriculumnet.curriculum.methods import METHODS
     from curriculumnet.curriculum.turns import in_turn
 
     n = len(images.ids)
@@ -490,7 +491,8 @@ def _order(
     members = images.by_category(count)
     places = [each[finite[each]] for each in members]
     from_size = _FOR_GPU if device == "auto" else 0
-    gpu = _gpu(device) if device != "auto" or max(map(len, places)) >= from_size else None
+    large = device != "auto" or max(map(len, places)) >= from_size
+    gpu = _gpu(device) if large and METHODS[method].on_gpu else None
     rows: dict[str, list[Any]] = {"category": categories, "n": [len(each) for each in members]}
     rows |= {"cutoff": [None] * count, "centre": [None] * count, "density_error": [None] * count}
 
@@ -622,9 +624,10 @@ def _order_category(
     try:
         found = design_category(features, mean, method, options, ranks)
     except MemoryError as error:
+        mend = "free some, or take a machine with more" if options.device == "cpu" else "take --device cpu"
         raise MachineError(
-            f"The distances among the {len(features):,} images of category {category!r} do not fit in memory: "
-            "free some, or take a machine with more."
+            f"The distances among the {len(features):,} images of category {category!r} do not fit in the memory of "
+            f"{'this machine' if options.device == 'cpu' else options.device}: {mend}."
         ) from error
     except ValueError as error:
         raise FeaturesError(f"Category {category!r} cannot be ordered, since its {error}.") from error

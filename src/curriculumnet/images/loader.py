@@ -188,7 +188,7 @@ def load(
     seed: int = 0,
     first: int = 0,
     share: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+) -> Generator[tuple[np.ndarray, torch.Tensor], None, None]:
     """Load batches in their order.
 
     Parameters

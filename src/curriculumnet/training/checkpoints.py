@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pickle import UnpicklingError
+from textwrap import shorten
 from typing import Any
 
 from curriculumnet.work.folder import WorkFolder
+
+FORMAT = 2
+"""What a checkpoint holds; those of another format cannot be gone on with."""
 
 _KEEP = 2
 """So many are kept: the newest may turn out to be damaged."""
@@ -35,7 +39,7 @@ def save(folder: WorkFolder, run: str, step: int, state: dict[str, Any]) -> None
 
     # Serialised in memory first: torch turns a full disk into an error that no longer says so.
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(state | {"format": FORMAT}, buffer)
     folder.write_with(_name(run, step), lambda file: _copy(buffer, file))
     for _, old in _found(folder, run)[:-_KEEP]:
         folder.file(old).unlink(missing_ok=True)
@@ -52,20 +56,22 @@ def load(folder: WorkFolder, run: str, key: dict[str, Any], told: Callable[[str]
     key : dict
         Inputs and settings of the training.
     told : callable
-        Gets a sentence for each checkpoint that is damaged.
+        Gets a sentence for each checkpoint that is damaged, or of another version.
     """
     import torch
 
     for step, name in reversed(_found(folder, run)):
         try:
             state: dict[str, Any] = torch.load(folder.file(name), map_location="cpu", weights_only=True)
-            same = state["key"] == key
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            told(f"The checkpoint of step {step:,} is damaged ({reason}): what was written before it is taken.")
+            same, known = state["key"] == key, state.get("format") == FORMAT
+        except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+            reason = shorten(str(error).splitlines()[0], 80) if str(error) else type(error).__name__
+            told(f"The checkpoint of step {step:,} is damaged ({reason}) and is passed over.")
             continue
-        if same:
+        if same and known:
             return state
+        if same:
+            told(f"The checkpoint of step {step:,} is of another version of curriculumnet and is passed over.")
     return None
 
 

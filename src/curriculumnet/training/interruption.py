@@ -45,6 +45,11 @@ class Stop:
         """Let them through again."""
         self._let_through()
 
+    def follow(self) -> None:
+        """Stop as another process of the training does, or because the one that started this one has gone."""
+        if not self.asked:
+            self.asked, self._number = True, signal.SIGTERM
+
     def heed(self) -> None:
         """Do what the signal that came would have done."""
         self._let_through()
@@ -67,9 +72,7 @@ class Stop:
 
     def _let_through(self) -> None:
         while self._before:
-            number, handler = self._before.popitem()
-            if number != getattr(signal, "SIGCHLD", None) or not self.asked:
-                signal.signal(number, handler)
+            signal.signal(*self._before.popitem())
 
 
 def _unheeded(number: int, frame: object) -> None:

@@ -200,5 +200,6 @@ def fit(
             saved = time.monotonic()
         measures.advance()
         if stopped:
+            stop.follow()
             return
         records.resume()

@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO, Any
 
-from curriculumnet.errors import InputError, MachineError, UsageError
+from curriculumnet.errors import CurriculumNetError, InputError, MachineError, UsageError
 from curriculumnet.flags import words
 from curriculumnet.training.interruption import Stop
 from curriculumnet.training.ranks import STARTED_BY
+
+_STOPPED = {130: signal.SIGINT, 143: signal.SIGTERM}
+"""Exit codes of processes that were told to stop, and how."""
 
 _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
@@ -58,6 +61,7 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
             subprocess.Popen(
                 command,
                 env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
             )
@@ -74,8 +78,15 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
                 process.wait()
         if stop.asked:
             stop.heed()
+    if code in _STOPPED:
+        signal.raise_signal(_STOPPED[code])
+    if code < 0:
+        raise MachineError(
+            f"One of the {count} processes of the training was killed by signal {-code}, most likely because the "
+            "memory is full: take fewer --devices, fewer workers, or smaller batches."
+        )
     if code:
-        kind = {2: UsageError, 3: InputError}.get(code, MachineError)
+        kind = {1: CurriculumNetError, 2: UsageError, 3: InputError}.get(code, MachineError)
         raise kind(f"One of the {count} processes of the training has ended with exit code {code}; it says above why.")
 
 
@@ -113,7 +124,7 @@ def _wait(started: list[subprocess.Popen[bytes]], stop: Stop) -> int:
         if stop.asked and (None not in codes or time.monotonic() - told > _PATIENCE_SECONDS):
             return 0
         if failed and not stop.asked:
-            return abs(failed[0])
+            return failed[0]
         time.sleep(_LOOK_SECONDS)
 
 

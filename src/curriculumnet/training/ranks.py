@@ -7,9 +7,11 @@ environment, as torch has it: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from curriculumnet.errors import UsageError
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 STARTED_BY = "CURRICULUMNET_STARTED_BY"
-"""The process that started this one and holds the lock of the work folder; nobody's where torchrun did."""
+"""The process that started this one: it holds the work folder's lock and, as long as it lives, a pipe to this one's
+input. Nobody where torchrun did."""
+
+_WAIT = timedelta(days=7)
+"""How long processes wait for each other: as long as the first one decodes pictures for all."""
+
+_gone = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class Ranks:
             if not value.isdigit():
                 raise UsageError(f"The environment's {name} is {value!r}, but must be a number, as torchrun sets it.")
         rank, count, local = (int(value) for value in found.values())
+        if STARTED_BY in os.environ and not any(each.name == STARTED_BY for each in threading.enumerate()):
+            threading.Thread(target=_watch, name=STARTED_BY, daemon=True).start()
         if rank >= count:
             raise UsageError(f"The environment's RANK is {rank}, but must be below its WORLD_SIZE, {count}.")
         return cls(rank, count, local)
@@ -73,8 +83,7 @@ class Ranks:
     @property
     def orphaned(self) -> bool:
         """Whether the process that started this one has gone."""
-        started_by = os.environ.get(STARTED_BY)
-        return started_by is not None and hasattr(os, "getppid") and os.getppid() != int(started_by)
+        return _gone.is_set()
 
     def share(self, places: np.ndarray) -> np.ndarray:
         """Return what of a batch is this process's: every `count`-th place, so that each has some of every subset."""
@@ -89,7 +98,9 @@ class Ranks:
         import torch.distributed as dist
 
         # What is said besides gradients is said by the processors, which need not wait for their GPUs.
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", rank=self.rank, world_size=self.count)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_WAIT, world_size=self.count, rank=self.rank
+        )
         try:
             yield
         finally:
@@ -143,3 +154,10 @@ class Ranks:
 
             # Over the processors, whatever computes.
             dist.all_reduce(torch.zeros(1))
+
+
+def _watch() -> None:
+    """Wait until nobody holds this process's input open any more."""
+    while os.read(0, 1):
+        pass
+    _gone.set()

@@ -21,18 +21,18 @@ PARTS = 5
 
 @dataclass
 class Dynamics:
-    """How each image fared in each part of a training; 24 bytes an image.
+    """How each image fared in each part of a training; 60 bytes an image.
 
     After S. Swayamdipta et al., "Dataset Cartography", EMNLP 2020, who tell wrong labels by them, and M. Toneva et al.,
     "An Empirical Study of Example Forgetting", ICLR 2019.
 
     Attributes
     ----------
-    seen : ndarray of uint16, shape (PARTS, n)
+    seen : ndarray of int32, shape (PARTS, n)
         How often each image was in a batch.
     losses : ndarray of float32, shape (PARTS, n)
         The sum of its losses, without weights; nats.
-    right : ndarray of uint16, shape (PARTS, n)
+    right : ndarray of int32, shape (PARTS, n)
         How often its label was the most probable category.
     """
 
@@ -43,7 +43,7 @@ class Dynamics:
     @classmethod
     def of(cls, n: int) -> Dynamics:
         """Return a record of n images of which none has been seen."""
-        return cls(*(np.zeros((PARTS, n), dtype) for dtype in (np.uint16, np.float32, np.uint16)))
+        return cls(*(np.zeros((PARTS, n), dtype) for dtype in (np.int32, np.float32, np.int32)))
 
     def add(self, part: int, places: np.ndarray, losses: np.ndarray, right: np.ndarray) -> None:
         """Add a batch: the places of its images, their losses, and whether their labels were found."""

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,7 +95,7 @@ def train(
     small_stem: bool | None = None,
     multi_scale: bool = False,
     dropout: float | None = None,
-    continue_from: str | None = None,
+    continue_from: str | os.PathLike[str] | None = None,
     freeze: bool = False,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -166,7 +166,7 @@ def train(
     dropout : float, optional
         Share of features dropped before the classifier.
         Unless given, what the network has by itself: most have none, inception_v2 0.2.
-    continue_from : str, optional
+    continue_from : str or path-like, optional
         A run, or a model folder, with whose weights to begin.
         The network and its input are then the same. Categories that it knows keep their part of the classifier, others
         are new. Epochs and rates are those of `pretrained`.
@@ -308,6 +308,9 @@ def train(
             _check_curriculum(folder, curriculum)
             inputs |= folder.digests(subsets_of(curriculum))
         images = tables.read(folder.file(IMAGES))
+        if continue_from is not None:
+            named = os.fspath(continue_from)
+            continue_from = named if named in folder.names("train") else str(Path(named).absolute())
         if freeze and not (pretrained or continue_from):
             raise UsageError(
                 "--freeze keeps weights as they are, which are random: add --pretrained or --continue-from."
@@ -317,6 +320,7 @@ def train(
             model = before.name
             image_size = before.preprocessing.image_size if image_size is None else image_size
             multi_scale = multi_scale or before.training.get("multi_scale", False)
+            dropout = before.training.get("dropout") if dropout is None else dropout
             small_stem = before.training.get("small_stem", False) if small_stem is None else small_stem
         trained = pretrained or before is not None
         size = _default_image_size(images) if image_size is None else image_size
@@ -376,9 +380,11 @@ def train(
         record = folder.finished(f"train:{run}", inputs, settings)
         if record:
             console.say(f"Run {run} is up to date; nothing to do.", quiet=quiet)
-            _give_up_another(folder, run, settings, quiet)
+            if ranks.writes:
+                _give_up_another(folder, run, settings, quiet)
             return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=True)
         _say_what_is_replaced(folder, run, inputs, settings, quiet)
+        _check_ranks(devices if ranks.count == 1 else ranks.count, settings | {"accumulate": accumulate})
         if devices > 1 and ranks.count == 1:
             start_processes(train, given, devices)
             record = folder.record(f"train:{run}")
@@ -438,8 +444,11 @@ def _train(
     targets = _targets(images, categories)
     training = _training_images(folder, recipe, settings, images)
     course, aside = plan_course(recipe, training, targets, settings)
-    _check_ranks(ranks, settings)
-    for subset in (s for s, pool in enumerate(course.batches().pools) if not len(pool.ids) and ranks.writes):
+    for subset in (
+        s
+        for s, pool in enumerate(course.batches().pools)
+        if not len(pool.ids) and ranks.writes and settings["noisy_share"]
+    ):
         console.warn(
             f"Subset {subset} of the curriculum {settings['curriculum']} is empty: its places go to the cleaner ones."
         )
@@ -568,23 +577,24 @@ def _train(
                             measures.told(state.history[-1])
                         continue
                     share = (ranks.rank, ranks.count)
-                    loaded = load(
+                    loading = load(
                         shown, batches, view, workers=count, seed=settings["seed"], first=state.step, share=share
                     )
-                    fit(
-                        state,
-                        update,
-                        batches,
-                        loaded,
-                        targets,
-                        to_input,
-                        rate,
-                        measures,
-                        records,
-                        ranks,
-                        stop,
-                        weight_norm=settings["weight_norm"],
-                    )
+                    with closing(loading) as loaded:
+                        fit(
+                            state,
+                            update,
+                            batches,
+                            loaded,
+                            targets,
+                            to_input,
+                            rate,
+                            measures,
+                            records,
+                            ranks,
+                            stop,
+                            weight_norm=settings["weight_norm"],
+                        )
             except NotFiniteError as error:
                 raise UsageError(_not_finite(error, pictures, settings)) from error
             except Exception as error:
@@ -595,8 +605,9 @@ def _train(
                     ) from error
                 if not stop.asked:
                     raise
-                # The signal has ended the processes that decode as well.
-                if state.whole and ranks.writes and state.step:
+                # The signal has ended the processes that decode as well; other processes of the training may be gone.
+                if ranks.count == 1 and state.whole and state.step:
+                    records.collect()
                     save(state)
             if stop.asked:
                 stop.heed()
@@ -664,12 +675,12 @@ def _shown_settings(given: dict[str, Any], course: Course) -> dict[str, Any]:
     return given | {"stages": [asdict(stage) for stage in course.batches().stages]}
 
 
-def _check_ranks(ranks: Ranks, settings: dict[str, Any]) -> None:
+def _check_ranks(count: int, settings: dict[str, Any]) -> None:
     """Refuse batches of which some process, or some part of its share, would have nothing."""
-    size, parts = settings["batch_size"], settings["accumulate"] * ranks.count
+    size, parts = settings["batch_size"], settings["accumulate"] * count
     if size < parts:
         raise UsageError(
-            f"--batch-size is {size}, which {ranks.count} processes with --accumulate {settings['accumulate']} cannot "
+            f"--batch-size is {size}, which {count} processes with --accumulate {settings['accumulate']} cannot "
             f"share: it must be at least {parts}."
         )
 
@@ -790,11 +801,11 @@ def _earlier(folder: WorkFolder, given: str, into: str, model: str, pretrained: 
         raise UsageError("--pretrained and --continue-from name weights to begin with: give one of them.")
     run = folder.file(f"runs/{given}/model") if given in folder.names("train") else None
     if run is None and not Path(given).is_dir():
-        raise UnknownNameError("run", given, folder.names("train"))
+        raise UnknownNameError("run", Path(given).name, folder.names("train"))
     found = model_folder.load(run or given, torch.device("cpu"))
     if given == into:
         raise UsageError(f"--continue-from is {given}, which this training would replace: give it another --name.")
-    if model not in (found.name, _MODEL):
+    if model.partition(".")[0] not in (found.name, _MODEL):
         raise UsageError(f"{given} is a {found.name}, and --model is {model}: leave --model out.")
     inputs["continue_from"] = found.digest()
     return found

@@ -116,19 +116,18 @@ class Updates:
         share = mixed[-1]
         found = []
         for number, (pixels, wanted, weight, other, other_weight) in enumerate(zip(*parts, strict=True), 1):
-            together = nullcontext() if number == len(parts[0]) else self._apart()
-            with together, self._arithmetic(inputs.device.type):
-                logits = self._forward(pixels)
-            loss, losses = weighted_cross_entropy(
-                logits, wanted, weight * share, divisor=divisor, label_smoothing=how.label_smoothing
-            )
-            if share < 1:
-                second, others = weighted_cross_entropy(
-                    logits, other, other_weight * (1 - share), divisor=divisor, label_smoothing=how.label_smoothing
+            with nullcontext() if number == len(parts[0]) else self._apart():
+                with self._arithmetic(inputs.device.type):
+                    logits = self._forward(pixels)
+                loss, losses = weighted_cross_entropy(
+                    logits, wanted, weight * share, divisor=divisor, label_smoothing=how.label_smoothing
                 )
-                loss, losses = loss + second, share * losses + (1 - share) * others
-            # Gradients of several processes are averaged, where the sum is meant.
-            with together:
+                if share < 1:
+                    second, others = weighted_cross_entropy(
+                        logits, other, other_weight * (1 - share), divisor=divisor, label_smoothing=how.label_smoothing
+                    )
+                    loss, losses = loss + second, share * losses + (1 - share) * others
+                # Gradients of several processes are averaged, where the sum is meant.
                 self._scaler.scale(loss * self._ranks.count).backward()
             found.append((losses, logits.detach().argmax(1) == wanted))
         if how.clip_norm is not None:

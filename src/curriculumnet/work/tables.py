@@ -231,7 +231,9 @@ DYNAMICS = Table(
         Column("image_id", "int64", "", "the image"),
         Column("label", "string", "", "the category it was found under"),
         Column("seen", "int64", "views", "how often it was in a batch"),
-        Column("loss", "float32", "nats", "mean of its losses; NaN where it was never seen"),
+        Column(
+            "loss", "float32", "nats", "mean of its losses, with --mixup of its mixtures; NaN where it was never seen"
+        ),
         Column("agreement", "float32", "0 … 1", "how often its label was the most probable category"),
         Column("losses", "list<float16>", "nats", "the same for each fifth of the training; NaN where it was not seen"),
         Column("agreements", "list<float16>", "0 … 1", "likewise"),
