@@ -344,9 +344,11 @@ def _check(given: dict[str, Any]) -> None:
     check_choices(run, {"optimizer": given["optimizer"]})
     if given["method"] not in METHODS:
         raise UnknownNameError("method", given["method"], METHODS)
-    if METHODS[given["method"]].needs_ranks and given["rank_column"] is None:
+    if METHODS[given["method"]].ranks == "source" and given["rank_column"] is None:
         raise UsageError(f"--method {given['method']} orders by a column of the source: name it by --rank-column.")
     features_from = given["features_from"]
+    if METHODS[given["method"]].ranks == "run" and features_from and not (given["compare"] or given["balanced"]):
+        raise UsageError(f"--method {given['method']} orders by how a network learnt: add --compare, which trains one.")
     is_file = features_from is not None and features_from.lower().endswith(".npy")
     if is_file and not Path(features_from).is_file():
         raise FeaturesError(f"The features {features_from} are not there: give the path of a .npy file.")

@@ -5,6 +5,7 @@ import errno
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curriculumnet.curriculum import begun as begun_module
@@ -17,7 +18,7 @@ from curriculumnet.curriculum.step import design
 from curriculumnet.curriculum.subsets import rank_cleanliness, split
 from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, WorkFolder
+from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, WorkFolder
 
 CATEGORIES = ["ant", "bee", "cat", "empty"]
 
@@ -54,7 +55,20 @@ def work(tmp_path):
     states = rng.choice(["used", "copy"], 200, p=[0.9, 0.1])
     write_images(folder, labels, splits, states, [i * 7 % 200 / 4 if i % 9 else None for i in range(200)])
     write_features(folder, "net", rng.normal(1.0, 1.0, (200, 12)).astype(np.float32))
+    for run in ("model-a", "model-b"):
+        write_dynamics(folder, run, rng)
     return folder
+
+
+def write_dynamics(folder, run, rng):
+    ids, labels = usable(folder)
+    losses = rng.exponential(size=len(ids)).astype(np.float32)
+    parts = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(5 * len(ids), np.float16)), 5)
+    columns = {"image_id": ids, "label": labels.tolist(), "seen": np.ones(len(ids), int), "loss": losses}
+    columns |= {"agreement": np.zeros(len(ids), np.float32), "losses": parts, "agreements": parts}
+    name = f"runs/{run}/dynamics.parquet"
+    folder.write_table(name, tables.build(tables.DYNAMICS, columns))
+    folder.stamp(f"train:{run}", folder.digests(TRAINING_IMAGES), {}, [name], 0.0)
 
 
 def usable(folder):
@@ -251,7 +265,9 @@ def test_a_summary_names_the_subsets(work):
 
 
 def test_wrong_use_is_told_apart(work, tmp_path):
-    with pytest.raises(UnknownNameError, match="There is no method 'dense': it must be one of density, given"):
+    with pytest.raises(
+        UnknownNameError, match="There is no method 'dense': it must be one of density, dynamics, given"
+    ):
         design(work.path, method="dense")
     with pytest.raises(UnknownNameError, match="There is no features 'nte': it must be one of net"):
         design(work.path, features="nte")
@@ -337,6 +353,7 @@ OTHER = {
     "kernel": "gaussian",
     "exact_up_to": 20,
     "landmarks": 30,
+    "run": "model-a",
 }
 
 

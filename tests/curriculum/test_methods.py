@@ -22,7 +22,7 @@ def category_with_outliers(seed, n_right=90, n_wrong=30, d=16):
 
 def designed(features, mean, method, options):
     """Design a category; where the source's own order is asked for, it is that of the rows' lengths."""
-    ranks = np.linalg.norm(features, axis=1) if method in METHODS and METHODS[method].needs_ranks else None
+    ranks = np.linalg.norm(features, axis=1) if method in METHODS and METHODS[method].ranks != "none" else None
     return design_category(features, mean, method, options, ranks)
 
 
@@ -186,7 +186,9 @@ def test_random_is_no_better_than_chance_and_follows_its_seed():
 
 
 def test_unknown_names_and_wrong_numbers_are_refused():
-    with pytest.raises(UnknownNameError, match="There is no method 'densty': it must be one of density, given, kmeans"):
+    with pytest.raises(
+        UnknownNameError, match="There is no method 'densty': it must be one of density, dynamics, given, kmeans"
+    ):
         designed(np.eye(2), None, "densty", Options())
     with pytest.raises(UnknownNameError, match="There is no metric 'l2': it must be one of cosine, sqeuclidean"):
         Options(metric="l2")

@@ -22,6 +22,7 @@ from curriculumnet.images import loader
 from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder
 
+COLOURS = ("blue", "green", "red")
 SMALL = {"model": "test_resnet", "image_size": 32, "batch_size": 16, "workers": 0, "device": "cpu", "quiet": True}
 
 
@@ -662,3 +663,35 @@ def test_a_begun_training_that_another_would_replace_is_named_before(work, monke
     said = capsys.readouterr().err
     assert "it is replaced when this training ends" in said
     assert "had been begun" not in said
+
+
+def test_a_curriculum_may_follow_how_a_network_learnt(trained, tmp_path):
+    work = shutil.copytree(trained, tmp_path / "work")
+    made = cn.design(work, method="dynamics", name="learnt", quiet=True)
+    losses = {row["image_id"]: row["loss"] for row in tables.read(work / "runs/model-a/dynamics.parquet").to_pylist()}
+    labels = tables.read(work / "images.parquet")["label"].to_pylist()
+    rows = made.table().to_pylist()
+    for category in COLOURS:
+        mine = [row for row in rows if labels[row["image_id"]] == category]
+        seen = sorted(
+            (row for row in mine if losses[row["image_id"]] == losses[row["image_id"]]),
+            key=lambda row: -row["cleanliness"],
+        )
+        ordered = [losses[row["image_id"]] for row in seen]
+        assert ordered == sorted(ordered)
+        unseen = [row["cleanliness"] for row in mine if losses[row["image_id"]] != losses[row["image_id"]]]
+        assert not unseen or max(unseen) < seen[-1]["cleanliness"]
+    assert cn.train(work, recipe="model-b", curriculum="learnt", epochs=0.5, **SMALL).steps
+    cn.train(work, recipe="model-a", epochs=1, **SMALL)
+    assert "design learnt" in [row["step"] for row in cn.status(work).steps if row["state"] == "outdated"]
+
+
+def test_how_a_network_learnt_must_be_known(trained, prepared, tmp_path):
+    with pytest.raises(WorkFolderError, match="has no run yet"):
+        cn.design(shutil.copytree(prepared, tmp_path / "work"), method="dynamics", quiet=True)
+    with pytest.raises(UnknownNameError, match="There is no run 'b'"):
+        cn.design(trained, method="dynamics", run="b", name="c", quiet=True)
+    work = shutil.copytree(trained, tmp_path / "other")
+    (work / "runs/model-a/dynamics.parquet").unlink()
+    with pytest.raises(UsageError, match="has no record of how it learnt each image"):
+        cn.design(work, method="dynamics", name="c", quiet=True)

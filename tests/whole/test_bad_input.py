@@ -185,7 +185,7 @@ WRONG = [
     Wrong("an unknown network", nothing, f"{AGAIN} --model resnet81", 2, "the nearest names are resnet18, "),
     Wrong("a recipe for a network", nothing, f"{AGAIN} --model model-d", 2, "--recipe model-d"),
     Wrong("features of no network", nothing, f"{AGAIN} --features-from resnt18", 2, "the nearest names are resnet18"),
-    Wrong("an unknown method", nothing, f"{AGAIN} --method dense", 2, "one of density, given, kmeans, random"),
+    Wrong("an unknown method", nothing, f"{AGAIN} --method dense", 2, "one of density, dynamics, given, kmeans"),
     Wrong("an unknown category", nothing, f"{AGAIN} --exclude-category ten", 2, "There is no category 'ten'"),
     Wrong("no epochs", nothing, f"{AGAIN} --epochs 0", 2, "--epochs is 0"),
     Wrong("no such device", nothing, f"{AGAIN} --epochs 2 --device cuda:99", 4, "--device is cuda:99, but"),

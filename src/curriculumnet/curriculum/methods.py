@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,12 +149,12 @@ class Method:
     description : str
         A line.
     order : callable
-        From features, their mean, options, and the images' ranks in their source, NaN where there is none, to an
-        ordering. Ranks are None unless the method needs them.
+        From features, their mean, options, and the images' ranks, NaN where there is none, to an ordering. Ranks are
+        None unless the method needs them.
     uses : frozenset of str
         The settings of `design` that change the order, or where it is cut.
-    needs_ranks : bool
-        Whether it orders by the source's own ranks.
+    ranks : {"none", "source", "run"}
+        Whether it orders by ranks: the source's own, or those of a training, its losses.
     on_gpu : bool
         Whether a GPU can do it.
     """
@@ -162,7 +162,7 @@ class Method:
     description: str
     order: Callable[[NDArray[Any], NDArray[np.float64] | None, Options, NDArray[np.float64] | None], Ordering]
     uses: frozenset[str]
-    needs_ranks: bool = False
+    ranks: Literal["none", "source", "run"] = "none"
     on_gpu: bool = False
 
 
@@ -228,7 +228,13 @@ METHODS = {
         "the source's own order, such as a search's: clean is what it put first",
         _by_given,
         frozenset(("n_subsets",)),
-        needs_ranks=True,
+        ranks="source",
+    ),
+    "dynamics": Method(
+        "training dynamics: clean is what a network learnt soonest and best, by its mean loss",
+        _by_given,
+        frozenset(("n_subsets", "run")),
+        ranks="run",
     ),
     "random": Method(
         "a seeded random order: the control that says what a curriculum by chance does",

@@ -15,7 +15,7 @@ from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import FeaturesError, InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, checked_name, writing
+from curriculumnet.work.folder import IMAGES, TRAINING_IMAGES, Stopwatch, WorkFolder, checked_name, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,6 +153,7 @@ def design(
     features: str | None = None,
     name: str | None = None,
     method: str = "density",
+    run: str | None = None,
     n_subsets: int = 3,
     by: str = "distance",
     cutoff_percent: float = 60.0,
@@ -176,8 +177,10 @@ def design(
     name : str, optional
         Name of the curriculum; the features' name unless given.
     method : str
-        What orders images: density, kmeans, given; random as a control.
+        density, kmeans, given, dynamics; random as a control.
         ``given`` takes the order of the source, from the column that ``ingest --rank-column`` names.
+    run : str, optional
+        The training whose losses the method dynamics orders by; the newest.
     n_subsets : int
         How many subsets to cut each category into.
     by : str
@@ -245,11 +248,19 @@ def design(
         "landmarks": landmarks,
         "seed": seed,
     }
+    if METHODS[method].ranks == "run":
+        hint = f"`curriculumnet train {folder.path} --recipe model-a` makes one."
+        run = folder.find("train", run, "run", hint)
+    if run is not None:
+        # Not there otherwise: what was designed before there was this setting is designed already.
+        settings["run"] = run
     check(settings, _flag)
     options = Options(by, cutoff_percent, metric, kernel, n_subsets, seed, exact_up_to, landmarks)
     _warn_of_unused(settings)
     with folder.lock(lambda message: say(message, quiet=quiet)):
         inputs = _inputs(folder, features)
+        if METHODS[method].ranks == "run":
+            inputs |= _dynamics_digest(folder, str(run))
         record = folder.finished(f"design:{name}", inputs, settings)
         if record is not None:
             # What was begun with other settings and left is given up.
@@ -326,6 +337,24 @@ def _inputs(folder: WorkFolder, features: str) -> dict[str, str]:
     return inputs
 
 
+def _dynamics_digest(folder: WorkFolder, run: str) -> dict[str, str]:
+    """Return the digest of how a training learnt each image.
+
+    Raises
+    ------
+    UsageError
+        That is not known, or not of these images.
+    """
+    name = tables.DYNAMICS.file.replace("NAME", run)
+    again = f"`curriculumnet train {folder.path}` with its flags trains it again."
+    if not folder.file(name).is_file():
+        raise UsageError(f"The run {run} in {folder.path} has no record of how it learnt each image: {again}")
+    record = folder.record(f"train:{run}")
+    if record is not None and record.inputs.get(TRAINING_IMAGES) != folder.digest(TRAINING_IMAGES):
+        raise UsageError(f"The run {run} in {folder.path} was trained on an earlier reading of the crawl: {again}")
+    return folder.digests(name)
+
+
 def _make(
     folder: WorkFolder,
     name: str,
@@ -343,7 +372,10 @@ def _make(
     from curriculumnet.work.matrices import open_matrix
 
     categories = folder.categories
-    images = _read_images(folder, categories, METHODS[settings["method"]].needs_ranks)
+    ranks = METHODS[settings["method"]].ranks
+    images = _read_images(folder, categories, ranks == "source")
+    if ranks == "run":
+        images = replace(images, ranks=_losses(folder, settings["run"], images.ids))
     path = folder.file(f"features/{settings['features']}.npy")
     matrix = open_matrix(path, pq.read_metadata(folder.file(IMAGES)).num_rows, mend="embed again")
     finite, mean = _finite_and_mean(matrix, images.ids)
@@ -387,9 +419,10 @@ def _make(
             f"({', '.join(empty[:10])}{more})."
         )
     if unranked:
+        of = "rank" if ranks == "source" else "loss"
         more = ", …" if len(unranked) > 10 else ""
         warn(
-            f"No image of {len(unranked):,} categories has a rank, so that all of theirs count as clean "
+            f"No image of {len(unranked):,} categories has a {of}, so that all of theirs count as clean "
             f"({', '.join(unranked[:10])}{more})."
         )
     return {
@@ -436,6 +469,18 @@ def _read_images(folder: WorkFolder, categories: list[str], with_ranks: bool) ->
             "--rank-column NAME` takes them from a column of the source, if it is a table; then embed again."
         )
     return _Images(table["image_id"].to_numpy(), table["file_name"], category.to_numpy().astype(np.int64), ranks)
+
+
+def _losses(folder: WorkFolder, run: str, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean loss of each image in a training; NaN where it took no part."""
+    import numpy as np
+
+    table = tables.read(folder.file(tables.DYNAMICS.file.replace("NAME", run)), ["image_id", "loss"])
+    known = table["image_id"].to_numpy()
+    losses = np.full(max(int(ids.max()), int(known.max())) + 1, np.nan)
+    losses[known] = table["loss"].to_numpy()
+    found: NDArray[np.float64] = losses[ids]
+    return found
 
 
 def _unranked(images: _Images, categories: list[str]) -> list[str]:
