@@ -46,6 +46,7 @@ bench: install ## Measure how fast this machine is at the parts that take long
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/design.py
 	$(BIN)/python benchmarks/whole_design.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/cleanvision.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/loader_memory.py

@@ -43,8 +43,8 @@ CASES = (
     # size of the pictures, input, network, first layer for small pictures, how many pictures, and what is asked of the
     # ratio to the bare loop and to timm's loader
     ((500, 375), 224, "resnet18", False, 600, "0.97", "1.0"),
-    ((64, 64), 64, "resnet10t", True, 2000, "0.90", "1.0"),
-    ((1600, 1200), 64, "resnet10t", True, 300, "", "1.3"),
+    ((64, 64), 64, "test_resnet", True, 2000, "0.90", "1.0"),
+    ((1600, 1200), 64, "test_resnet", True, 300, "", "1.3"),
 )
 PARTS = ("loops", "processes", "memory")
 
@@ -205,14 +205,14 @@ def processes(home: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     _, work, used = crawl(home, (64, 64), 2000)
-    settings = {"model": "resnet10t", "image_size": 64, "small_stem": True, "device": "cpu", "workers": 0}
+    settings = {"model": "test_resnet", "image_size": 64, "small_stem": True, "device": "cpu", "workers": 0}
     one, two = [], []
     for _ in range(REPEATS):
         one.append(ours(work, used, 60, 32, **settings)[0])
         two.append(ours(work, used, 60, 32, **settings, devices=2)[0])
     ratio = statistics.median(one) / statistics.median(two)
     print(
-        f"\nTwo processes of one thread: {ratio:.2f} times as fast as one (asked 1.7); resnet10t, 64 px, batches of 32."
+        f"\nTwo processes of one thread: {ratio:.2f} times as fast as one (asked 1.7); test_resnet, 64 px, batches of 32."
     )
 
 
