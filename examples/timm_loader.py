@@ -66,6 +66,8 @@ def batches_of(work: Path, labels: np.ndarray) -> cn.CurriculumBatches:
 
 def main() -> None:
     """Train, and print the loss of the clean places, which are there in every stage."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1], "images.parquet").is_file():
+        sys.exit("Usage: python examples/timm_loader.py WORK, a work folder with a curriculum")
     work = Path(sys.argv[1])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     reader = Reader(work)

@@ -572,3 +572,11 @@ def test_what_was_begun_with_other_settings_or_features_is_begun_anew(work, monk
     made = design(work.path, name="stopped", cutoff_percent=50)
     assert "ordered before" not in capsys.readouterr().err
     assert made.table()["density"].equals(design(work.path, name="other", cutoff_percent=50).table()["density"])
+
+
+def test_a_curriculum_that_is_replaced_is_named(work, capsys):
+    design(work.path, name="mine")
+    assert "is replaced" not in capsys.readouterr().err
+    design(work.path, name="mine", method="random", n_subsets=2)
+    said = capsys.readouterr().err
+    assert "made with other settings (method density, now random; n subsets 3, now 2): it is replaced" in said

@@ -134,3 +134,32 @@ def test_two_networks_that_know_less_than_one_answer_are_called_that(d: float, c
     assert claim in found.sentence
     end = "; but both err at least as often as always answering “apple” would (50.0\N{NARROW NO-BREAK SPACE}%)."
     assert found.sentence.endswith(end)
+
+
+def test_of_equal_runs_one_of_the_baselines_settings_speaks() -> None:
+    runs = [run("model-a"), run("first", "model-d"), run("second", "model-d")]
+    runs[0].settings["epochs"], runs[1].settings["epochs"], runs[2].settings["epochs"] = 30, 30, 3
+    assert choose_pair(runs, [row("first", "model-a"), row("second", "model-a")]) == ("first", "model-a")
+
+
+@pytest.mark.parametrize(
+    ("settings", "listed"),
+    [
+        ({"epochs": 3}, "epochs"),
+        ({"epochs": 3, "mixup": 0.2, "optimizer": "adamw"}, "epochs, mixup and optimizer"),
+        ({"places": "equal", "stages": [1, 2], "seed": 3, "cache": True}, ""),
+    ],
+)
+def test_the_curriculum_is_neither_praised_nor_blamed_where_more_than_it_differs(
+    settings: dict[str, Any], listed: str
+) -> None:
+    errors = [{"apple": (error, 100), "fig": (error, 100)} for error in (0.2, 0.4)]
+    runs = measured("model-a", errors[0]), measured("model-d", errors[1])
+    runs[0].settings.update({"epochs": 30, "optimizer": "sgd", "seed": 0})
+    runs[1].settings.update({"epochs": 30, "optimizer": "sgd"} | settings)
+    found = row("model-d", "model-a", value=-0.2, low=-0.22, high=-0.18)
+    sentence = judge(Contents({}, pa.table({}), None, runs, 0, [found]), ("model-d", "model-a")).sentence
+    assert sentence.startswith("model-d is worse" if listed else "The curriculum did harm")
+    assert (f"but they also differ in {listed}, so that this tells nothing of the curriculum." in sentence) == bool(
+        listed
+    )

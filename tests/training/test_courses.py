@@ -208,6 +208,7 @@ def test_images_that_are_set_aside_are_not_trained_on(work):
     [
         ({"recipe": "model-a", "stage_until": "plateau"}, "take a recipe that has some, such as model-d"),
         ({"recipe": "model-d", "teacher": "window"}, "--teacher is for the recipe teacher"),
+        ({"recipe": "self-paced", "curriculum": "any"}, "--curriculum is for recipes that follow one"),
         ({"recipe": "teacher", "stage_schedule": "restart"}, "leave one of the two out"),
         ({"recipe": "model-d", "stage_until": "plateau", "stage_schedule": "restart"}, "leave one of the two out"),
     ],

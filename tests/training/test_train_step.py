@@ -359,7 +359,7 @@ def test_whether_pictures_were_kept_decoded_is_a_setting(work, capsys):
     assert cn.train(work, recipe="model-a", epochs=1, cache=True, **SMALL).up_to_date
     capsys.readouterr()
     assert not cn.train(work, recipe="model-a", epochs=1, **(SMALL | {"quiet": False})).up_to_date
-    assert "Run model-a was trained with other settings (cache True, now False)" in capsys.readouterr().err
+    assert "Run model-a was trained with other settings (cache yes, now no)" in capsys.readouterr().err
     # As it was before there were caches.
     assert "cache" not in json.loads((work / "runs/model-a/settings.json").read_text(encoding="utf-8"))
 

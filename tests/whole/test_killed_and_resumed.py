@@ -293,7 +293,7 @@ def test_a_second_process_in_the_same_work_folder_is_turned_away(starts: Starts,
     code, shown, said = starts.start(work, LONG).end(60)
     assert (code, shown) == (2, "")
     assert said.startswith(f"Error: {work} is in use by process {first.process.pid} on ")
-    assert said.endswith(": wait until it has ended, or choose another folder with -o.\n")
+    assert said.endswith(": wait until it has ended, or work in another folder.\n")
     assert said.count("\n") == 1
     assert first.process.poll() is None
     assert digests(work, *kept) == kept

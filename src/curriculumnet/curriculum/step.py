@@ -267,6 +267,7 @@ def design(
             folder.file(_begun_file(name)).unlink(missing_ok=True)
             say(f"Curriculum {name} is there already, from the same features and settings.", quiet=quiet)
         else:
+            _say_what_is_replaced(folder, name, settings, quiet)
             watch = Stopwatch()
             figures = _make(folder, name, settings, inputs, options, device, quiet)
             outputs = [_file(tables.CURRICULUM, name), _file(tables.CATEGORIES, name)]
@@ -286,6 +287,25 @@ def design(
         empty_categories=tuple(record.figures["empty_categories"]),
         seconds=record.seconds,
     )
+
+
+def _say_what_is_replaced(folder: WorkFolder, name: str, settings: dict[str, Any], quiet: bool) -> None:
+    """Say that a curriculum of other settings is replaced, and how to keep both."""
+    record = folder.record(f"design:{name}")
+    if record is None:
+        return
+    before, now = record.settings, json.loads(json.dumps(settings))
+    changed = [
+        f"{key.replace('_', ' ')} {before.get(key, 'none')}, now {now.get(key, 'none')}"
+        for key in before.keys() | now.keys()
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        say(
+            f"Curriculum {name} was made with other settings ({'; '.join(sorted(changed))}): it is replaced. To keep "
+            "both, give another --name.",
+            quiet=quiet,
+        )
 
 
 def _file(table: tables.Table, name: str) -> str:

@@ -259,6 +259,9 @@ def _line_chart(metric: str, title: str, unit: str, drawn: Sequence[_Curve], las
     x = _with_ticks(0.0, last_step)
     ends = [float(values.min()), max(top, float(values.min()))]
     percent = unit == "%"
+    if metric.startswith("share_"):
+        # Of several charts the shares are compared by eye.
+        ends = [0.0, 1.0]
     y = share_span(ends) if percent else span(ends)
     lines = tuple(
         Line(

@@ -14,6 +14,13 @@ _RECIPES = ("model-d", "model-c", "model-b")
 """Of several curriculum runs the fullest recipe speaks for the curriculum."""
 
 
+_OF_A_CURRICULUM = {
+    "recipe", "curriculum", "stages", "places", "balance", "noisy_share", "subset_weights", "weight_norm",
+    "stage_shares", "stage_steps", "stage_schedule", "stage_until", "teacher", "cache", "seed",
+}  # fmt: skip
+"""Settings in which a training along a curriculum may differ from its baseline: the curriculum's, and such as do not
+matter."""
+
 _ENOUGH = 10
 """Test images from which a category counts in the mean over categories: one picture would else weigh like a hundred."""
 
@@ -47,25 +54,34 @@ class Verdict:
 def choose_pair(runs: Sequence[Run], comparisons: Sequence[Row]) -> tuple[str, str] | None:
     """Return the run and the baseline that the page compares unless told otherwise; None when no two were compared.
 
-    A run that followed a curriculum is set against one of the recipe `model-a`; failing that, the first pair that was
-    compared is taken. Of equals the newest wins.
+    A run that followed a curriculum is set against one of the recipe `model-a`, rather one of the same settings;
+    failing that, the first pair that was compared is taken. Of equals the newest wins.
     """
     place = {run.name: index for index, run in enumerate(runs)}
     compared = {(row["run"], row["baseline"]) for row in comparisons}
     pairs = [pair for pair in compared if pair[0] in place and pair[1] in place]
 
-    def rank(pair: tuple[str, str]) -> tuple[bool, bool, int, int, int]:
+    def rank(pair: tuple[str, str]) -> tuple[bool, bool, bool, int, int, int]:
         run, baseline = (runs[place[name]] for name in pair)
         recipe = _RECIPES.index(run.recipe) if run.recipe in _RECIPES else len(_RECIPES)
         return (
             not (run.follows_curriculum and not baseline.follows_curriculum),
             baseline.recipe != "model-a",
+            bool(differing(run, baseline)),
             recipe,
             -place[pair[0]],
             -place[pair[1]],
         )
 
     return min(pairs, key=rank, default=None)
+
+
+def differing(run: Run, baseline: Run) -> list[str]:
+    """Return the names of the settings in which two runs differ besides the curriculum."""
+    # Later settings are written down only where they are not the default.
+    names = (run.settings.keys() | baseline.settings.keys()) - _OF_A_CURRICULUM
+    found = (name for name in names if run.settings.get(name) != baseline.settings.get(name))
+    return sorted(name.replace("_", " ") for name in found)
 
 
 def between(comparisons: Sequence[Row], run: str, baseline: str) -> list[Row]:
@@ -111,6 +127,10 @@ def _judge(contents: Contents, pair: tuple[str, str] | None) -> Verdict:
     else:
         sentence = _sentence(finding, row, run, baseline)
     details = _details(contents, row, run, baseline, means)
+    others = differing(run, baseline)
+    if others:
+        listed = " and ".join([", ".join(others[:-1]), others[-1]] if others[1:] else others)
+        sentence = f"{sentence[:-1]}; but they also differ in {listed}, so that this tells nothing of the curriculum."
     useless, always = _no_better_than_one_answer(row, run, baseline)
     if len(useless) == 2:
         sentence = f"{sentence[:-1]}; but both err at least as often {always}."
@@ -166,7 +186,7 @@ def _mixed(row: Row, run: Run, baseline: Run, means: _Means) -> str:
 
 def _sentence(finding: str, row: Row, run: Run, baseline: Run) -> str:
     metric = wording.METRICS.get(row["metric"], row["metric"])
-    by_curriculum = run.follows_curriculum and not baseline.follows_curriculum
+    by_curriculum = run.follows_curriculum and not baseline.follows_curriculum and not differing(run, baseline)
     value, low, high = row["value"], row["low"], row["high"]
     if finding == "gain":
         claim = "The curriculum helped" if by_curriculum else f"{run.name} is better"

@@ -104,9 +104,11 @@ def _check_machine(device: str, count: int, cores: int) -> None:
     if device.startswith("cuda:"):
         raise UsageError(f"--device is {device}, one GPU, but --devices is {count}: take --device cuda.")
     on_gpus = resolve_device(device).type == "cuda"
-    most, what = (torch.cuda.device_count(), "GPUs") if on_gpus else (cores, "cores")
+    most, what = (torch.cuda.device_count(), "GPU") if on_gpus else (cores, "core")
     if count > most:
-        raise MachineError(f"--devices is {count}, but this machine has {most} {what}: take at most as many.")
+        raise MachineError(
+            f"--devices is {count}, but this machine has {most} {what}{'s' * (most != 1)}: take at most as many."
+        )
 
 
 def _wait(started: list[subprocess.Popen[bytes]], stop: Stop) -> int:

@@ -168,8 +168,8 @@ def train(
         Unless given, what the network has by itself: most have none, inception_v2 0.2.
     continue_from : str or path-like, optional
         A run, or a model folder, with whose weights to begin.
-        The network and its input are then the same. Categories that it knows keep their part of the classifier, others
-        are new. Epochs and rates are those of `pretrained`.
+        The network is then the same, and its input unless `image_size` is given. Categories that it knows keep their
+        part of the classifier, others are new. Epochs and rates are those of `pretrained`.
     freeze : bool
         Train the classifier alone.
         With `pretrained` or `continue_from`; batch norms keep their statistics.
@@ -297,6 +297,8 @@ def train(
             "precision": precision,
         },
     )
+    if curriculum is not None and not how.uses_curriculum:
+        raise UsageError(f"--curriculum is for recipes that follow one, which {recipe} does not: leave it out.")
     ranks = Ranks.here()
     quiet = quiet or not ranks.writes
     folder = WorkFolder.open(work)
@@ -383,7 +385,6 @@ def train(
             if ranks.writes:
                 _give_up_another(folder, run, settings, quiet)
             return _result(folder, run, record.figures["steps"], record.seconds, up_to_date=True)
-        _say_what_is_replaced(folder, run, inputs, settings, quiet)
         _check_ranks(devices if ranks.count == 1 else ranks.count, settings | {"accumulate": accumulate})
         if devices > 1 and ranks.count == 1:
             start_processes(train, given, devices)
@@ -483,6 +484,7 @@ def _train(
     if earlier is not None:
         preprocessing = replace(earlier.preprocessing, image_size=settings["image_size"])
     state = begin(network, settings, precision, len(training[0]), course)
+    _say_what_is_replaced(folder, run, inputs, given, quiet)
     count = worker_count(machine.workers)
     sources = {key: source["root"] for key, source in folder.project["sources"].items()}
     pictures = Pictures(images, sources)
@@ -770,7 +772,9 @@ def _give_up_another(folder: WorkFolder, run: str, settings: dict[str, Any], qui
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return " ".join(map(_shown, value)) or "default"
+        return " ".join(map(_shown, value)) or "the default"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

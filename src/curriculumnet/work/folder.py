@@ -348,7 +348,7 @@ class WorkFolder:
                 guard.acquire(timeout=0)
         except Timeout:
             raise WorkFolderBusyError(
-                f"{self.path} is in use by {self._holder()}: wait until it has ended, or choose another folder with -o."
+                f"{self.path} is in use by {self._holder()}: wait until it has ended, or work in another folder."
             ) from None
         try:
             self._take_over(say)
