@@ -119,8 +119,9 @@ class Status:
     work : Path
         The work folder.
     steps : list of dict
-        `step`, `state`, `finished` (ISO 8601, UTC), `seconds`. The state is ``done``, ``outdated`` (what it read has
-        changed, what it wrote is gone, or it rests on something outdated) or ``begun``.
+        `step`, `state`, `finished` (ISO 8601, UTC), `seconds`, `progress`. The state is ``done``, ``outdated`` (what it
+        read has changed, what it wrote is gone, or it rests on something outdated) or ``begun``; the progress of a
+        training that has begun is that of its last checkpoint, such as ``19 of 118 steps``.
     next : str
         The command to type next; empty when everything is done.
     at_work : str
@@ -138,7 +139,7 @@ class Status:
             (
                 row["step"],
                 row["state"],
-                row["finished"][:19].replace("T", " "),
+                row["progress"] or row["finished"][:19].replace("T", " "),
                 console.duration(row["seconds"]) if row["finished"] else "",
             )
             for row in self.steps
@@ -461,11 +462,19 @@ def status(work: str | os.PathLike[str]) -> Status:
             "state": "outdated" if step in outdated else "done",
             "finished": record.finished,
             "seconds": record.seconds,
+            "progress": "",
         }
         for step, record in _records(folder)
     ]
     rows += [
-        {"step": step.replace(":", " "), "state": "begun", "finished": "", "seconds": 0.0} for step in _begun(folder)
+        {
+            "step": step.replace(":", " "),
+            "state": "begun",
+            "finished": "",
+            "seconds": 0.0,
+            "progress": _progress(folder, step, settings),
+        }
+        for step, settings in _begun(folder).items()
     ]
     return Status(folder.path, rows, _next(folder, outdated), folder.at_work())
 
@@ -475,6 +484,19 @@ def _records(folder: WorkFolder) -> Iterator[tuple[str, Record]]:
         record = folder.record(step)
         if record is not None:
             yield step, record
+
+
+def _progress(folder: WorkFolder, step: str, settings: dict[str, Any]) -> str:
+    """Return how far a training that has begun had come at its last checkpoint; empty for a design."""
+    kind, _, name = step.partition(":")
+    if kind != "train":
+        return ""
+    found = folder.file(f"runs/{name}/checkpoints").glob("step-*.pt")
+    # A training that is under way may just have replaced what was there.
+    taken = max((int(path.stem.removeprefix("step-")) for path in found), default=0)
+    laid_down = settings["stages"][-1]["last"] if settings.get("stages") else 0
+    # Of a course that is decided on the way, the end is not written down.
+    return f"{taken:,} of {laid_down:,} steps" if laid_down > taken else f"{taken:,} steps"
 
 
 def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:

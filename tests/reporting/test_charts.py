@@ -10,8 +10,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculumnet.reporting.charts import decision_graph, line_charts, share_span, span
-from curriculumnet.reporting.contents import Contents, Run
+from curriculumnet.reporting.charts import decision_graph, learning_charts, line_charts, share_span, span
+from curriculumnet.reporting.contents import Contents, Curriculum, Run
 from curriculumnet.work import tables
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).filter(lambda value: value == 0 or abs(value) > 1e-6)
@@ -116,3 +116,32 @@ def test_only_what_was_measured_is_drawn_and_errors_are_percent() -> None:
 def test_a_run_without_history_draws_nothing() -> None:
     runs = (Run("bare", {}, [], None),)
     assert line_charts(Contents({}, pa.table({}), None, runs, 0, [])) == []
+
+
+def test_how_often_labels_of_each_subset_were_found_is_drawn_for_runs_without_a_curriculum() -> None:
+    ids, subsets = np.arange(60), np.arange(60) % 3
+    curriculum = tables.build(
+        tables.CURRICULUM,
+        {
+            "image_id": ids,
+            "subset": subsets.astype(np.int8),
+            "cleanliness": np.ones(60, np.float32),
+            "is_centre": np.zeros(60, np.bool_),
+        },
+    )
+    shares = np.linspace(0.1, 0.9, 5)[None] / (1 + subsets[:, None])
+    shares[7] = np.nan
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(shares.ravel().astype(np.float16)), 5)
+    dynamics = pa.table({"image_id": ids, "agreements": lists})
+    history = pa.table({"step": [10, 100], "stage": [1, 1], "metric": ["train_loss"] * 2, "value": [2.0, 1.0]})
+    runs = tuple(
+        Run(name, {"recipe": name, "curriculum": along}, [], history, dynamics)
+        for name, along in (("model-a", None), ("model-d", "net"))
+    )
+    order = Curriculum("net", curriculum, pa.table({"subset_sizes": [[20, 20, 20]]}), {})
+    (chart,) = learning_charts(Contents({}, pa.table({}), order, runs, 0, []))
+    assert chart.title == "Labels that model-a found, of the training images of each subset"
+    assert [line.name for line in chart.lines] == ["clean", "noisy", "highly noisy"]
+    lasts = [float(line.last.split("\N{NARROW NO-BREAK SPACE}")[0]) for line in chart.lines]
+    assert lasts == [90.0, 45.0, 30.0]
+    assert learning_charts(Contents({}, pa.table({}), None, runs, 0, [])) == []

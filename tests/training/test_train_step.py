@@ -162,7 +162,8 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(work, monkeypatch)
     monkeypatch.setattr(loader, "load", through)
     kept = sorted(p.name for p in (work / "runs/stopped/checkpoints").glob("*.pt"))
     assert kept == ["step-00000003.pt", "step-00000004.pt"]
-    assert "train stopped" in [row["step"] for row in cn.status(work).steps if row["state"] == "begun"]
+    (begun,) = [row for row in cn.status(work).steps if row["state"] == "begun"]
+    assert (begun["step"], begun["progress"]) == ("train stopped", "4 of 11 steps")
 
     cn.train(work, recipe="model-d", name="stopped", **options)
     whole, stopped = weights(work, "whole"), weights(work, "stopped")

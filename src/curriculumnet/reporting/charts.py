@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from curriculumnet.reporting import wording
@@ -170,6 +170,43 @@ def line_charts(contents: Contents) -> list[LineChart]:
     return charts
 
 
+def learning_charts(contents: Contents) -> list[LineChart]:
+    """Return, for each run that saw all subsets alike, how often it found the labels of each subset's images.
+
+    What is clean is learnt first; labels that are wrong are learnt late or never. Runs along a curriculum do not see
+    all subsets from the beginning, so that theirs would say when, and not how well.
+    """
+    import numpy as np
+
+    if contents.curriculum is None:
+        return []
+    table = contents.curriculum.images
+    ids, subsets = table["image_id"].to_numpy(), table["subset"].to_numpy()
+    names = wording.subset_names(contents.curriculum.n_subsets)
+    charts = []
+    for run in contents.runs:
+        if run.dynamics is None or run.history is None or run.follows_curriculum:
+            continue
+        found = np.asarray(run.dynamics["agreements"].combine_chunks().flatten(), dtype=np.float64)
+        found = found.reshape(run.dynamics.num_rows, -1)
+        known = np.full(max(int(ids.max()), int(run.dynamics["image_id"].to_numpy().max())) + 1, -1)
+        known[ids] = subsets
+        of_image = known[run.dynamics["image_id"].to_numpy()]
+        last_step = float(np.max(run.history["step"].to_numpy()))
+        steps = (np.arange(found.shape[1]) + 0.5) / found.shape[1] * last_step
+        curves = []
+        for subset, name in enumerate(names):
+            rows = found[of_image == subset]
+            seen = np.isfinite(rows)
+            if seen.any(axis=0).all():
+                means = np.where(seen, rows, 0.0).sum(axis=0) / seen.sum(axis=0)
+                curves.append(_Curve(replace(run, name=name, history=None), subset % COLOURS, steps, means))
+        if curves:
+            title = f"Labels that {run.name} found, of the training images of each subset"
+            charts.append(_line_chart("agreement", title, "%", curves, last_step))
+    return charts
+
+
 def decision_graph(category: str, index: int, table: pa.Table, most: int, n_subsets: int) -> DecisionGraph | None:
     """Return a category's decision graph; None when its images have no density or no delta.
 
@@ -259,7 +296,7 @@ def _line_chart(metric: str, title: str, unit: str, drawn: Sequence[_Curve], las
     x = _with_ticks(0.0, last_step)
     ends = [float(values.min()), max(top, float(values.min()))]
     percent = unit == "%"
-    if metric.startswith("share_"):
+    if metric.startswith("share_") or metric == "agreement":
         # Of several charts the shares are compared by eye.
         ends = [0.0, 1.0]
     y = share_span(ends) if percent else span(ends)

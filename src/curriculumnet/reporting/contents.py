@@ -24,12 +24,15 @@ class Run:
     metrics : list of dict
         metrics.json; empty before this network was evaluated.
     history : pyarrow.Table or None
+    dynamics : pyarrow.Table or None
+        How each training image was learnt.
     """
 
     name: str
     settings: dict[str, Any]
     metrics: list[Row]
     history: pa.Table | None
+    dynamics: pa.Table | None = None
 
     @property
     def recipe(self) -> str:

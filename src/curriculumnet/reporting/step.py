@@ -152,7 +152,8 @@ def _inputs(folder: WorkFolder) -> dict[str, str]:
     for name in folder.names("design"):
         names += [_named(table, name) for table in (tables.CURRICULUM, tables.CATEGORIES)]
     for name in folder.names("train"):
-        names += [f"runs/{name}/settings.json", _named(tables.HISTORY, name), _named(tables.METRICS, name)]
+        names.append(f"runs/{name}/settings.json")
+        names += [_named(table, name) for table in (tables.HISTORY, tables.DYNAMICS, tables.METRICS)]
     names.append(COMPARISONS)
     shown = json.dumps(_project(folder), sort_keys=True).encode("utf-8")
     found = folder.digests(*(name for name in names if folder.file(name).is_file()))
@@ -221,12 +222,13 @@ def _read_run(folder: WorkFolder, name: str, *, measured: bool) -> Run:
     from curriculumnet.reporting.contents import Run
 
     settings = folder.file(f"runs/{name}/settings.json")
-    history = folder.file(_named(tables.HISTORY, name))
+    history, dynamics = (folder.file(_named(table, name)) for table in (tables.HISTORY, tables.DYNAMICS))
     return Run(
         name,
         json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {},
         _read_rows(folder, _named(tables.METRICS, name)) if measured else [],
         tables.read(history) if history.is_file() else None,
+        tables.read(dynamics, ["image_id", "agreements"]) if dynamics.is_file() else None,
     )
 
 
