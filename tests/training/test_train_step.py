@@ -696,3 +696,14 @@ def test_how_a_network_learnt_must_be_known(trained, prepared, tmp_path):
     (work / "runs/model-a/dynamics.parquet").unlink()
     with pytest.raises(UsageError, match="has no record of how it learnt each image"):
         cn.design(work, method="dynamics", name="c", quiet=True)
+
+
+@pytest.mark.parametrize("weight_norm", [False, True])
+def test_the_loss_that_is_recorded_is_the_one_that_is_trained_on(work, weight_norm):
+    done = cn.train(work, recipe="model-d", epochs=2, weight_norm=weight_norm, **SMALL)
+    rows = {(row["step"], row["metric"]): row["value"] for row in done.table().to_pylist()}
+    stage = json.loads((done.folder / "settings.json").read_text(encoding="utf-8"))["stages"][-1]
+    means = [rows[done.steps, f"train_loss_subset_{subset}"] for subset in stage["subsets"]]
+    weighted = np.multiply(stage["places"], stage["weights"])
+    divisor = weighted.sum() if weight_norm else sum(stage["places"])
+    assert rows[done.steps, "train_loss"] == pytest.approx(np.dot(weighted, means) / divisor, rel=1e-5)

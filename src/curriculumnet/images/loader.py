@@ -98,10 +98,10 @@ def worker_count(workers: int | None) -> int:
     """
     if workers is not None and workers < 0:
         raise UsageError(f"--workers is {workers}: it must be at least 0; 0 works in this process.")
-    return min(8, _cores()) if workers is None else workers
+    return min(8, core_count()) if workers is None else workers
 
 
-def _cores() -> int:
+def core_count() -> int:
     """Return how many cores this process may use, which in a container are fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

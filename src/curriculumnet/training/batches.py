@@ -125,6 +125,10 @@ class Stage:
         """Return the weight of each place of a batch, float32 (B,)."""
         return np.repeat(np.asarray(self.weights, dtype=np.float32), self.places)
 
+    def divisor(self, weight_norm: bool) -> float:
+        """Return what a batch's loss is divided by: B or, normed, Σ r over its places."""
+        return float(self.place_weights().sum()) if weight_norm else float(sum(self.places))
+
     def place_subsets(self) -> np.ndarray:
         """Return the subset to which each place of a batch belongs, int64 (B,)."""
         return np.repeat(np.asarray(self.subsets, dtype=np.int64), self.places)

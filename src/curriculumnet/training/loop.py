@@ -155,7 +155,7 @@ def fit(
     stop : Stop
         Whether to stop before the next step.
     weight_norm : bool
-        See `losses.weighted_cross_entropy`.
+        See `batches.Stage.divisor`.
 
     Raises
     ------
@@ -171,14 +171,14 @@ def fit(
         records.waited()
         index, stage = batches.stage(state.step)
         weights = stage.place_weights()
-        divisor = float(weights.sum()) if weight_norm else float(len(weights))
+        divisor = stage.divisor(weight_norm)
         inputs = to_input(views)
         wanted, mine = (torch.from_numpy(each).to(inputs.device) for each in (targets[ids], ranks.share(weights)))
         state.whole = False
         losses, right = update(inputs, wanted, mine, divisor, state.step, rate(state.step))
         state.step += 1
         state.whole = True
-        records.worked(state.step - 1, losses, right)
+        records.worked(state.step - 1, losses, right, divisor)
 
         last = state.step == course.total
         recorded, measured = (last or state.step % every == 0 for every in (measures.every, measures.curves_every))

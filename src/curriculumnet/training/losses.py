@@ -13,14 +13,13 @@ def weighted_cross_entropy(
     targets: torch.Tensor,
     weights: torch.Tensor,
     *,
-    weight_norm: bool = False,
-    divisor: float | None = None,
+    divisor: float,
     label_smoothing: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of a batch and each image's own.
 
     The gradient is the sum over subsets t of r_t times the gradients of its images, divided by the batch size
-    (Guo et al. 2018, section 3.3): L = Σ_i r_i ℓ_i / B.
+    (Guo et al. 2018, section 3.3): L = Σ_i r_i ℓ_i / B, or divided by Σ r.
 
     Parameters
     ----------
@@ -28,10 +27,8 @@ def weighted_cross_entropy(
     targets : Tensor of int64, shape (B,)
     weights : Tensor, shape (B,)
         r of the subset to which each place belongs.
-    weight_norm : bool
-        Divide by Σ r instead of B.
-    divisor : float, optional
-        What to divide by instead of either, where this is a part of a batch.
+    divisor : float
+        What to divide by: `batches.Stage.divisor` of the whole batch, of which this may be a part.
     label_smoothing : float
         Share of each target spread evenly over the categories (Szegedy et al. 2016).
 
@@ -43,7 +40,4 @@ def weighted_cross_entropy(
     from torch.nn.functional import cross_entropy
 
     losses = cross_entropy(logits.float(), targets, reduction="none", label_smoothing=label_smoothing)
-    total = (weights * losses).sum()
-    if divisor is None:
-        return total / (weights.sum() if weight_norm else float(len(targets))), losses.detach()
-    return total / divisor, losses.detach()
+    return (weights * losses).sum() / divisor, losses.detach()

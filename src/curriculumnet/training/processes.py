@@ -43,7 +43,10 @@ def start_processes(train: Callable[..., Any], given: Mapping[str, Any], count: 
     UsageError, InputError, MachineError
         One of them did not end well; it has said why.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Only here: help is to need no numpy.
+    from curriculumnet.images.loader import core_count
+
+    cores = core_count()
     shared = os.environ | {
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",

@@ -88,7 +88,7 @@ class Records:
     ranks: Ranks
     places: np.ndarray
     dynamics: Dynamics
-    _steps: list[tuple[int, torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    _steps: list[tuple[int, torch.Tensor, torch.Tensor, float]] = field(default_factory=list)
     _losses: list[float] = field(default_factory=list)
     _right: list[float] = field(default_factory=list)
     _by_subset: dict[int, list[float]] = field(default_factory=dict)
@@ -101,9 +101,9 @@ class Records:
         """Take note that a batch is there."""
         self._waited += self._since()
 
-    def worked(self, step: int, losses: torch.Tensor, right: torch.Tensor) -> None:
-        """Take note of a step that was done: this process's losses, and whether labels were found."""
-        self._steps.append((step, losses, right))
+    def worked(self, step: int, losses: torch.Tensor, right: torch.Tensor, divisor: float) -> None:
+        """Take note of a step: this process's losses, whether labels were found, what the whole loss is divided by."""
+        self._steps.append((step, losses, right, divisor))
         self._worked += self._since()
 
     def resume(self) -> None:
@@ -126,8 +126,8 @@ class Records:
             return
         import torch
 
-        numbers = [step for step, _, _ in self._steps]
-        pairs = zip(*((losses, right) for _, losses, right in self._steps), strict=True)
+        about = [(step, divisor) for step, _, _, divisor in self._steps]
+        pairs = zip(*((losses, right) for _, losses, right, _ in self._steps), strict=True)
         mine = [torch.stack(each).cpu().numpy() for each in pairs]
         self._worked += self._since()
         self._steps.clear()
@@ -137,19 +137,19 @@ class Records:
                 raise UsageError("The loss is no longer finite.")
             return
         size = sum(losses.shape[1] for losses, _ in parts)
-        losses, right = np.empty((len(numbers), size), np.float32), np.empty((len(numbers), size), np.bool_)
+        losses, right = np.empty((len(about), size), np.float32), np.empty((len(about), size), np.bool_)
         for rank, (some_losses, some_right) in enumerate(parts):
             losses[:, rank :: len(parts)], right[:, rank :: len(parts)] = some_losses, some_right
-        for step, in_step, found in zip(numbers, losses, right, strict=True):
-            self._add(step, in_step, found)
+        for (step, divisor), in_step, found in zip(about, losses, right, strict=True):
+            self._add(step, in_step, found, divisor)
 
-    def _add(self, step: int, losses: np.ndarray, right: np.ndarray) -> None:
+    def _add(self, step: int, losses: np.ndarray, right: np.ndarray, divisor: float) -> None:
         ids = self.batches[step]
         if not np.isfinite(losses).all():
             raise NotFiniteError(step, ids[~np.isfinite(losses)])
         _, stage = self.batches.stage(step)
         weights = stage.place_weights()
-        self._losses.append(float((weights * losses).sum() / len(losses)))
+        self._losses.append(float((weights * losses).sum() / divisor))
         self._right.append(float(right.mean()))
         self._images += len(losses)
         subsets = stage.place_subsets()
