@@ -335,7 +335,7 @@ def _check(given: dict[str, Any]) -> None:
     """Find out before hours of work what would stop it afterwards."""
     from curriculumnet.curriculum.methods import METHODS
     from curriculumnet.errors import FeaturesError, UnknownNameError, UsageError
-    from curriculumnet.ingestion.sources.kinds import check_there
+    from curriculumnet.sources.kinds import check_there
     from curriculumnet.training.settings import check_choices, check_ranges
 
     for source in (given["source"], given["val"], given["test"]):

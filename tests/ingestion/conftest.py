@@ -24,19 +24,6 @@ def encoded(image: Image.Image, format: str = "PNG", **settings: object) -> byte
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
-    """Write a file below tmp_path, folders and all."""
-
-    def write_file(name: str, data: bytes) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-    return write_file
-
-
-@pytest.fixture
 def crawl(tmp_path: Path, write: Callable[[str, bytes], Path]) -> Path:
     """Two categories of twelve PNG pictures each."""
     for place, category in enumerate(("cat", "dog")):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from curriculumnet.images.archives import GONE
 from curriculumnet.images.quality import SCORES
 from curriculumnet.ingestion.scan import Found
-from curriculumnet.ingestion.sources.listing import Listing
+from curriculumnet.sources.listing import Listing
 from curriculumnet.work import tables
 
 STATES = tuple(tables.STATES)

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curriculumnet.errors import SourceError, UnknownNameError, UsageError
-from curriculumnet.ingestion.sources.folders import IN_NO_CATEGORY
-from curriculumnet.ingestion.sources.kinds import Source
-from curriculumnet.ingestion.sources.tables import TABLE_ENDINGS
 from curriculumnet.ingestion.states import KEYS
+from curriculumnet.sources.folders import IN_NO_CATEGORY
+from curriculumnet.sources.kinds import Source
+from curriculumnet.sources.tables import TABLE_ENDINGS
 
 _OF_SPLIT = {"train": "crawl", "val": "val", "test": "test"}
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from curriculumnet.ingestion.findings import Findings, Known
     from curriculumnet.ingestion.rows import Rows
-    from curriculumnet.ingestion.sources.kinds import Source
     from curriculumnet.ingestion.states import States
+    from curriculumnet.sources.kinds import Source
 
 _STEP = "ingest"
 _MODIFIED = tables.MODIFIED.file
@@ -227,8 +227,8 @@ def ingest(
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep
     from curriculumnet.ingestion.scan import EXAMINED
-    from curriculumnet.ingestion.sources.kinds import read_source, source_name
     from curriculumnet.ingestion.states import judge
+    from curriculumnet.sources.kinds import read_source, source_name
 
     watch = Stopwatch()
     _check_settings(min_side, min_images, val_share, seed, workers)
@@ -499,7 +499,7 @@ def _scan(
 
     from curriculumnet.ingestion.findings import Findings
     from curriculumnet.ingestion.scan import Found, scan
-    from curriculumnet.ingestion.sources.listing import Names
+    from curriculumnet.sources.listing import Names
 
     found = Findings(len(rows))
     unread = {origin: np.ones(len(source.listing), dtype=np.bool_) for origin, source in rows.given.items()}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from curriculumnet.errors import SourceError, UsageError
 from curriculumnet.images.archives import GONE, Bytes, Folder, Tar, compression, open_tar, split_root
-from curriculumnet.ingestion.sources.folders import read_folders
-from curriculumnet.ingestion.sources.listing import Listing
-from curriculumnet.ingestion.sources.lists import LIST_ENDINGS, read_list
-from curriculumnet.ingestion.sources.tables import TABLE_ENDINGS, read_table
+from curriculumnet.sources.folders import read_folders
+from curriculumnet.sources.listing import Listing
+from curriculumnet.sources.lists import LIST_ENDINGS, read_list
+from curriculumnet.sources.tables import TABLE_ENDINGS, read_table
 
 _WHAT = (
     f"give a folder, an uncompressed .tar, a list ({', '.join(LIST_ENDINGS)}) or a table ({', '.join(TABLE_ENDINGS)})."

@@ -12,8 +12,8 @@ from typing import Any
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import Bytes
-from curriculumnet.ingestion.sources.listing import Listing, is_valid, make_listing
-from curriculumnet.ingestion.sources.text import bytes_of, file_name, text_of
+from curriculumnet.sources.listing import Listing, is_valid, make_listing
+from curriculumnet.sources.text import bytes_of, file_name, text_of
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 

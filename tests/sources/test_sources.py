@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curriculumnet.errors import SourceError, UsageError
-from curriculumnet.ingestion.sources.folders import IN_NO_CATEGORY
-from curriculumnet.ingestion.sources.kinds import Source, read_source, source_name
+from curriculumnet.sources.folders import IN_NO_CATEGORY
+from curriculumnet.sources.kinds import Source, read_source, source_name
 
 Write = Callable[[str, bytes], Path]
 

@@ -9,7 +9,7 @@ import posixpath
 import sys
 
 from curriculumnet.images.archives import Bytes, may_be_image
-from curriculumnet.ingestion.sources.listing import Listing, make_listing
+from curriculumnet.sources.listing import Listing, make_listing
 
 IN_NO_CATEGORY = "in no category's folder"
 

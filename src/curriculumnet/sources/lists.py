@@ -6,8 +6,8 @@ import re
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import Bytes
-from curriculumnet.ingestion.sources.listing import Listing, is_valid, make_listing
-from curriculumnet.ingestion.sources.text import file_name, text_of
+from curriculumnet.sources.listing import Listing, is_valid, make_listing
+from curriculumnet.sources.text import file_name, text_of
 
 _SPACE = " \t"
 _LINE_END = re.compile(r"\r\n|\n|\r")
