@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TRUTH = "truth.csv"
 _SETTINGS = "inject.json"
-_OURS = (_SETTINGS, TRUTH, "lock.json", ".lock")
 
 _SHOWN = 30
 """Categories that the terminal shows."""
@@ -152,8 +151,8 @@ def inject(
         (arXiv:1609.03683). The table has the columns label, confused_with and share: cat, dog, 0.3.
     outside : path-like, optional
         A source of other pictures that replace some of the set's. Its labels, or the name of a source without them,
-        become the true label ``outside:<label>``. Each picture is taken once, as in Jiang et al. 2020
-        (arXiv:1911.09781), whose noise from the web replaces pictures too.
+        become the true label ``outside:<label>``. Sizes stay as they are, as in Jiang et al. 2020 (arXiv:1911.09781),
+        where pictures from the web replace some of a clean set. Each picture is taken once.
     outside_share : float, optional
         Share of each category that these replace.
     copy : bool
@@ -274,18 +273,11 @@ def _checked(output: str | os.PathLike[str], sources: Sequence[Source]) -> Path:
 
 def _may_be_left(name: str) -> bool:
     """Say whether a file may be what a call that was killed at its beginning has left."""
-    return name in _OURS or name.startswith(".writing-")
+    return name in ("lock.json", ".lock") or name.startswith(".writing-")
 
 
 def _check_strange(sources: Sequence[Source], own: Sequence[Picture], strangers: Sequence[Picture]) -> None:
     """Check that what is to be from outside is."""
-    labels = {picture.label for picture in own}
-    known = sorted(labels & {picture.label for picture in strangers})
-    if known:
-        raise UsageError(
-            f"{sources[1].given}, given for --outside, has categories of {sources[0].given} ({known[0]}, …): leave "
-            "them out there, or rename them if they are something else."
-        )
     roots = [source.listing.root for source in sources]
     mine = {_place(roots[0], picture) for picture in own}
     shared = next((picture for picture in strangers if _place(roots[1], picture) in mine), None)
@@ -293,6 +285,13 @@ def _check_strange(sources: Sequence[Source], own: Sequence[Picture], strangers:
         raise UsageError(
             f"{sources[1].given}, given for --outside, holds pictures of {sources[0].given} itself "
             f"({shared.file_name}, …): give other ones."
+        )
+    labels = {picture.label for picture in own}
+    known = sorted(labels & {picture.label for picture in strangers})
+    if known:
+        raise UsageError(
+            f"{sources[1].given}, given for --outside, has categories of {sources[0].given} ({known[0]}, …): leave "
+            "them out there, or rename them if they are something else."
         )
 
 
