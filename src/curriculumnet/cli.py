@@ -53,7 +53,7 @@ COMMANDS = (
     Command(
         "inject",
         "Make a noisy copy of a clean set, for experiments.",
-        "curriculumnet inject clean/ -o noisy --closed 0.2 --confuse cat:dog=0.3",
+        "curriculumnet inject clean/ --output noisy --closed 0.2 --confuse cat:dog=0.3",
     ),
     Command("status", "Say what is done in a work folder and what is next.", "curriculumnet status crawl-work"),
 )

@@ -157,18 +157,25 @@ def test_names_tell_nothing_and_stay_the_same_whatever_the_noise(home: Path, tmp
 
 
 def test_a_name_of_its_own_is_kept_but_for_what_some_system_cannot_have(write: Write, tmp_path: Path) -> None:
-    for name in ("cat/tom.JPG", "cat/deep/er.ashx", "cat/same.png", "dog/Same.PNG", f"dog/{'n' * 220}.png"):
+    for name in (
+        "cat/tom.JPG",
+        "cat/deep/er.ashx",
+        "cat/same.png",
+        "cat/s.tar#1.png",
+        "dog/Same.PNG",
+        f"dog/{'n' * 220}.png",
+    ):
         write(f"set/{name}", b"")
     if os.name != "nt":
         write("set/dog/what?.png", b"")
     made = cn.inject(tmp_path / "set", output=tmp_path / "noisy", quiet=True)
     names = sorted(row["file_name"] for row in made.table().to_pylist())
-    assert {"crawl/cat/tom.JPG", "crawl/cat/er.ashx"} < set(names)
-    assert re.fullmatch(r"crawl/cat/same-[0-9a-f]{16}\.png", names[1])
-    assert re.fullmatch(r"crawl/dog/Same-[0-9a-f]{16}\.PNG", names[3])
-    assert re.fullmatch(r"crawl/dog/n{40}-[0-9a-f]{16}\.png", names[4])
+    assert {"crawl/cat/1.png", "crawl/cat/tom.JPG", "crawl/cat/er.ashx"} < set(names)
+    assert re.fullmatch(r"crawl/cat/same-[0-9a-f]{16}\.png", names[2])
+    assert re.fullmatch(r"crawl/dog/Same-[0-9a-f]{16}\.PNG", names[4])
+    assert re.fullmatch(r"crawl/dog/n{40}-[0-9a-f]{16}\.png", names[5])
     if os.name != "nt":
-        assert re.fullmatch(r"crawl/dog/what_-[0-9a-f]{16}\.png", names[5])
+        assert re.fullmatch(r"crawl/dog/what_-[0-9a-f]{16}\.png", names[6])
 
 
 def test_what_is_set_apart_stays_clean(write: Write, tmp_path: Path) -> None:
@@ -281,7 +288,7 @@ def test_a_copy_that_was_stopped_goes_on(
     options = {"closed": 0.3, "outside": home / "web", "outside_share": 0.1, "copy": copy}
     whole = cn.inject(home / "clean", output=tmp_path / "whole", **options, quiet=True)
     advance = console.Progress.advance
-    calls = iter(range(1000))
+    calls = iter(range(1_000))
 
     def stop(self: console.Progress, units: int = 1) -> None:
         if next(calls) == 70:
@@ -294,7 +301,10 @@ def test_a_copy_that_was_stopped_goes_on(
     assert not (tmp_path / "stopped" / "truth.csv").exists()
     capsys.readouterr()
     again = cn.inject(home / "clean", output=tmp_path / "stopped", **options)
-    assert "71 pictures are there; 129 are to come." in capsys.readouterr().err
+    said = re.search(r"(\d+) pictures are there; (\d+) are to come\.", capsys.readouterr().err)
+    assert said
+    assert int(said[1]) >= 71
+    assert int(said[1]) + int(said[2]) == 200
     assert everything(again.crawl) == everything(whole.crawl)
     assert again.truth.read_bytes() == whole.truth.read_bytes()
 

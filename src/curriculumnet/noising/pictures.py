@@ -22,6 +22,9 @@ _SPLIT_FOLDERS = {"train", "val", "validation", "test"}
 _UNSAFE = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]|[. ]$')
 """What a file's name may not hold on every system: the same copy has the same names everywhere."""
 
+_IN_TAR = re.compile(r".*\.tar#", re.IGNORECASE | re.DOTALL)
+"""What stands before the name of a picture in a tar that lies in the source's folder."""
+
 _LONGEST = 200
 """Bytes of a name that is kept; file systems take 255."""
 
@@ -64,7 +67,7 @@ def find(source: Source, number: int, unlabelled: str | None = None) -> tuple[di
             label, there = unlabelled, source.files.stamp(name).size != GONE
         else:
             there = stamps[row, 0] != GONE
-        if there and may_be_image(posixpath.basename(name)) and not name.endswith("/"):
+        if there and may_be_image(_base(name)) and not name.endswith("/"):
             found[splits[row] or "train"].append(Picture(number, name, label, listed[name, label]))
             listed[name, label] += 1
     return found, len(listing) - sum(map(len, found.values()))
@@ -102,12 +105,16 @@ def names_in_copy(pictures: Sequence[Picture]) -> dict[Picture, str]:
     It keeps its name where no other picture has it; else a part is added that follows from its name in the source.
     Names that differ in small and capital letters alone count as the same.
     """
-    bases = [posixpath.basename(picture.file_name) for picture in pictures]
+    bases = [_base(picture.file_name) for picture in pictures]
     listed = Counter(map(_folded, bases))
     return {
         picture: base if listed[_folded(base)] == 1 and _is_safe(base) else _told_apart(picture, base)
         for picture, base in zip(pictures, bases, strict=True)
     }
+
+
+def _base(name: str) -> str:
+    return posixpath.basename(_IN_TAR.sub("", name))
 
 
 def _folded(name: str) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 TRUTH = "truth.csv"
 _SETTINGS = "inject.json"
+
+_AT_ONCE, _BATCH = 16, 256
+"""Pictures that are copied at once, and that Ctrl-C may have to wait for."""
 
 _SHOWN = 30
 """Categories that the terminal shows."""
@@ -186,7 +190,6 @@ def inject(
     curriculumnet inject clean/ -o noisy --closed 0.2 --confuse cat:dog=0.3 --outside other/ --outside-share 0.1
     """
     from curriculumnet.noising import pictures
-    from curriculumnet.noising.shares import KINDS
     from curriculumnet.sources.kinds import read_source, source_name
 
     _check_settings(closed, outside, outside_share, seed)
@@ -215,21 +218,7 @@ def inject(
         "seed": seed,
     }
     _write(WorkFolder(path), sources, files, truth, settings, quiet)
-    by_label: dict[str, dict[str, int]] = {}
-    for row in placed:
-        counts = by_label.setdefault(row.label, {"size": 0, **dict.fromkeys(KINDS, 0)})
-        counts["size"] += 1
-        counts[row.kind] += 1
-    kinds = Counter(row.kind for row in placed)
-    return Injection(
-        output=path,
-        crawl=path / "crawl",
-        clean={split: path / split for split in ("val", "test") if found.get(split)},
-        truth=path / TRUTH,
-        counts={kind: kinds[kind] for kind in KINDS},
-        categories=dict(sorted(by_label.items())),
-        left_out=left_out,
-    )
+    return _result(path, placed, [split for split in ("val", "test") if found.get(split)], left_out)
 
 
 # -- before anything is written ---------------------------------------------------------------------------------------
@@ -382,11 +371,10 @@ def _write(
             say(f"{len(files) - len(left):,} pictures are there; {len(left):,} are to come.", quiet=quiet)
         folder.write_json(_SETTINGS, made)
         _make_folders(folder, {name.rpartition("/")[0] for name in files})
-        links = not settings["copy"]
         with Progress("making the copy", len(files), "pictures", done=len(files) - len(left), quiet=quiet) as progress:
-            for name, picture in left.items():
-                links = _make(folder, name, sources[picture.source], picture, links)
-                progress.advance()
+            if not settings["copy"]:
+                left = _link(folder, sources, left, progress)
+            _copy(folder, sources, left, progress)
         folder.write_bytes(TRUTH, truth)
 
 
@@ -437,21 +425,61 @@ def _make_folders(folder: WorkFolder, names: set[str]) -> None:
                 )
 
 
-def _make(folder: WorkFolder, name: str, source: Source, picture: Picture, link: bool) -> bool:
-    """Make one file of the copy; return whether the next may be a link."""
-    target = Path(source.listing.root, picture.file_name)
-    if link and target.is_file():
+def _link(
+    folder: WorkFolder, sources: Sequence[Source], files: Mapping[str, Picture], progress: Progress
+) -> dict[str, Picture]:
+    """Link to the pictures; return those to which there can be no link."""
+    left = dict(files)
+    for name, picture in files.items():
+        target = Path(sources[picture.source].listing.root, picture.file_name)
+        if not target.is_file():
+            continue
         try:
             folder.file(name).symlink_to(target)
-            return True
         except (OSError, NotImplementedError) as error:
             warn(f"Links cannot be made in {folder.path} ({error}): the pictures are copied.")
-            link = False
-    try:
-        data = source.files.read(picture.file_name)
-    except OSError as error:
-        raise SourceError(
-            f"{picture.file_name} of {source.given} cannot be copied ({error.strerror}): allow it, or take it out."
-        ) from error
-    folder.write_bytes(name, data)
-    return link
+            break
+        del left[name]
+        progress.advance()
+    return left
+
+
+def _copy(folder: WorkFolder, sources: Sequence[Source], files: Mapping[str, Picture], progress: Progress) -> None:
+    """Copy pictures, several at once: most of the time the disk is waited for."""
+
+    def copy(name: str) -> None:
+        picture = files[name]
+        source = sources[picture.source]
+        try:
+            data = source.files.read(picture.file_name)
+        except OSError as error:
+            raise SourceError(
+                f"{picture.file_name} of {source.given} cannot be copied ({error.strerror}): allow it, or take it out."
+            ) from error
+        folder.write_bytes(name, data)
+
+    names = list(files)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(names), _BATCH):
+            for _ in pool.map(copy, names[start : start + _BATCH]):
+                progress.advance()
+
+
+def _result(path: Path, placed: Sequence[Placed], clean: Sequence[str], left_out: int) -> Injection:
+    from curriculumnet.noising.shares import KINDS
+
+    by_label: dict[str, dict[str, int]] = {}
+    for row in placed:
+        counts = by_label.setdefault(row.label, {"size": 0, **dict.fromkeys(KINDS, 0)})
+        counts["size"] += 1
+        counts[row.kind] += 1
+    kinds = Counter(row.kind for row in placed)
+    return Injection(
+        output=path,
+        crawl=path / "crawl",
+        clean={split: path / split for split in clean},
+        truth=path / TRUTH,
+        counts={kind: kinds[kind] for kind in KINDS},
+        categories=dict(sorted(by_label.items())),
+        left_out=left_out,
+    )
