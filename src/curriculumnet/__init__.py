@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from curriculumnet.embedding.step import embed
     from curriculumnet.evaluation.step import evaluate
     from curriculumnet.ingestion.step import ingest
+    from curriculumnet.noising.step import inject
     from curriculumnet.pipeline import demo, run, status
     from curriculumnet.prediction.step import predict
     from curriculumnet.reporting.step import report
@@ -31,6 +32,7 @@ _HOMES = {
     "embed": "curriculumnet.embedding.step",
     "evaluate": "curriculumnet.evaluation.step",
     "ingest": "curriculumnet.ingestion.step",
+    "inject": "curriculumnet.noising.step",
     "predict": "curriculumnet.prediction.step",
     "report": "curriculumnet.reporting.step",
     "run": "curriculumnet.pipeline",
@@ -47,6 +49,7 @@ __all__ = [
     "embed",
     "evaluate",
     "ingest",
+    "inject",
     "predict",
     "report",
     "run",

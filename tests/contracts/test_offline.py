@@ -133,6 +133,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ["report", work],
         ["predict", work, picture, "--device", "cpu"],
         ["run", crawl, "-o", whole, "--test", test, *small],
+        ["inject", test, "-o", str(folder / "noisy"), "--closed", "0.2"],
         ["status", whole],
     ]
     program, log = folder / "program.py", folder / "sockets"
