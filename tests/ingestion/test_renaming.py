@@ -51,6 +51,15 @@ def test_the_same_names_are_given_to_what_was_given_to_measure_on(animals: Path,
     assert sorted(result.categories) == ["cat", "dog"]
 
 
+def test_status_names_the_table_when_the_images_have_to_be_read_again(
+    animals: Path, write: Write, tmp_path: Path
+) -> None:
+    table = write("names.csv", b"label,category\nkitten,cat\n")
+    labels(animals, tmp_path / "work", rename=table)
+    (tmp_path / "work" / "images.parquet").unlink()
+    assert f"--rename {table}" in cn.status(tmp_path / "work").next
+
+
 def test_another_table_is_another_reading_and_the_same_is_not(animals: Path, write: Write, tmp_path: Path) -> None:
     table = write("names.csv", b"label,category\nkitten,cat\n")
     work = tmp_path / "work"

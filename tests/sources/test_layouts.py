@@ -365,6 +365,19 @@ def a_parquet_of_pictures(home: Path) -> Path:
     return home / "crawl.parquet"
 
 
+@layout("table", tells=ALL)
+def a_parquet_of_paths(home: Path) -> Path:
+    made = with_cells(pictures())
+    for name, data in in_folders().items():
+        put(home / name, data)
+    # What `datasets` makes of a folder has absolute paths.
+    cells = [{"bytes": None, "path": str(home / each.label / each.name)} for each in pictures()]
+    kind = made.schema.field("image").type
+    made = made.set_column(0, pa.field("image", kind), pa.array(cells, kind))
+    pq.write_table(made, home / "crawl.parquet")
+    return home / "crawl.parquet"
+
+
 @layout("table", splits=True, tells=ALL)
 def a_data_set_of_the_hub(home: Path) -> Path:
     (home / "crawl" / "data").mkdir(parents=True)
@@ -532,6 +545,15 @@ def test_every_layout_gives_the_same_pictures(name: str, tmp_path: Path, said: l
     check(rows, LAYOUTS[name], tmp_path / "work")
     assert any("nothing to do" in text for text in said)
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_path_in_a_cell_that_leads_nowhere_is_missing(tmp_path: Path) -> None:
+    source = a_parquet_of_paths(tmp_path)
+    (tmp_path / "cat" / "03.png").unlink()
+    rows = ingested(source, tmp_path / "work")
+    lost = [row for row in rows if row["state"] != "used"]
+    assert [(row["state"], row["reason"]) for row in lost] == [("missing", "not there")]
+    assert lost[0]["file_name"].endswith("cat/03.png")
 
 
 @pytest.mark.parametrize("name", ["img2dataset_files", "img2dataset_webdataset", "img2dataset_parquet"])

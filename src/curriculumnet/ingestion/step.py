@@ -269,7 +269,10 @@ def ingest(
     }
     names = {} if rename is None else read_names(rename)
     # Only where it is named: work folders of versions without it stay up to date.
-    settings |= {key: value for key, value in (("rank_column", rank_column), ("rename", names)) if value}
+    if rank_column is not None:
+        settings["rank_column"] = rank_column
+    if rename is not None:
+        settings["rename"] = os.path.abspath(rename)  # noqa: PTH100
     path = Path(output if output is not None else f"{source_name(source)}-work")
     given = {
         key: read_source(
@@ -294,6 +297,8 @@ def ingest(
     with folder.lock(lambda message: say(message, quiet=quiet)):
         stamps = {key: each.stamps() for key, each in given.items()}
         inputs = {key: each.fingerprint(stamps[key]) for key, each in given.items()}
+        if rename is not None:
+            inputs["rename"] = file_digest(rename)
         if near_features is not None:
             settings["near_features"] = os.path.abspath(near_features)  # noqa: PTH100
             inputs["near_features"] = _features_digest(Path(near_features))

@@ -1,10 +1,12 @@
 """Pictures in the cells of tables: Parquet and Arrow as Hugging Face's `datasets` and img2dataset write them.
 
-A picture is a cell of `{bytes, path}`, or of bytes alone.
+A picture is a cell of `{bytes, path}`, or of bytes alone. Data sets that were made from files, not fetched from the hub,
+have paths only: these are read then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import posixpath
@@ -79,8 +81,8 @@ def cell_members(
         for batch, share in _batches(place, name):
             files: list[str | None] = []
             for cell in batch[picture].to_pylist() if picture else [None] * batch.num_rows:
-                data, path = _picture(cell)
-                files.append(None if data is None else _called(name, row, path))
+                data, path = _picture(place, cell)
+                files.append(_called(name, row, path) if data is not None else path or None)
                 if data is not None:
                     yield member(str(files[-1]), io.BytesIO(data), len(data))
                 row += 1
@@ -177,11 +179,15 @@ def _picture_column(schema: pa.Schema) -> str | None:
     return min(found, key=lambda name: _PICTURES.index(name) if name in _PICTURES else len(_PICTURES), default=None)
 
 
-def _picture(cell: Any) -> tuple[bytes | None, str]:
-    """Return the bytes in a cell, and the name that stands beside them."""
-    if isinstance(cell, dict):
-        return cell.get("bytes"), str(cell.get("path") or "")
-    return cell, ""
+def _picture(place: HeldPlace, cell: Any) -> tuple[bytes | None, str]:
+    """Return a picture's bytes, None where there are none, and the name that the cell tells."""
+    if not isinstance(cell, dict):
+        return cell, ""
+    data, path = cell.get("bytes"), str(cell.get("path") or "")
+    if data is None and path:
+        with contextlib.suppress(OSError):
+            data = place.files.read(path)
+    return data, path
 
 
 def _called(table: str, row: int, path: str) -> str:

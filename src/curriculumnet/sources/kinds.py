@@ -99,6 +99,8 @@ class Source:
         The folder where the files' bytes lie.
     listing : Listing
         The files and their labels.
+    unpacked : bool
+        Whether the files are those of a tar into which it was unpacked.
     """
 
     given: str
@@ -107,11 +109,12 @@ class Source:
     table: str
     files: Bytes
     listing: Listing
+    unpacked: bool = False
 
     @property
     def what(self) -> str:
         """What it was taken for."""
-        return KINDS[self.kind].what
+        return f"{KINDS[self.kind].what}, unpacked" if self.unpacked else KINDS[self.kind].what
 
     def stamps(self) -> NDArray[np.int64]:
         """Return each file's size, time and offset, as `images.stored.Stamp` has them; GONE where its row is set aside.
@@ -223,7 +226,7 @@ def read_source(
     if not KINDS[kind].has_columns and (columns.group or columns.rank):
         flag = "--group-column" if columns.group else "--rank-column"
         raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")
-    return Source(text, absolute, kind, table, files, KINDS[kind].read(place, columns))
+    return Source(text, absolute, kind, table, files, KINDS[kind].read(place, columns), packed is not None)
 
 
 def _located(holder: Holder, name: str, inner: str, given: str) -> tuple[Bytes, str]:

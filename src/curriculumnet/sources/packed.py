@@ -84,7 +84,8 @@ def packed_at(place: HeldPlace, columns: Columns) -> Packed | None:
         names, inner, what = [place.name], "", f"compressed ({kind})"
         members = partial(compressed_members, place, kind)
     else:
-        names, inner, what = tables_with_pictures(place), TABLE, "a table that holds its pictures"
+        names, inner = tables_with_pictures(place), TABLE
+        what = "a table that holds its pictures" if place.name else "a folder of tables that hold their pictures"
         members = partial(cell_members, place, names, columns)
     if not names:
         return None
