@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curriculumnet.curriculum.step import design
     from curriculumnet.embedding.step import embed
     from curriculumnet.evaluation.step import evaluate
+    from curriculumnet.exporting.step import export
     from curriculumnet.ingestion.step import ingest
     from curriculumnet.pipeline import demo, run, status
     from curriculumnet.prediction.step import predict
@@ -30,6 +31,7 @@ _HOMES = {
     "design": "curriculumnet.curriculum.step",
     "embed": "curriculumnet.embedding.step",
     "evaluate": "curriculumnet.evaluation.step",
+    "export": "curriculumnet.exporting.step",
     "ingest": "curriculumnet.ingestion.step",
     "predict": "curriculumnet.prediction.step",
     "report": "curriculumnet.reporting.step",
@@ -46,6 +48,7 @@ __all__ = [
     "design",
     "embed",
     "evaluate",
+    "export",
     "ingest",
     "predict",
     "report",

@@ -14,7 +14,7 @@ HEAVY = {
     "timm", "torch", "torchvision",
 }  # fmt: skip
 
-ROOMS = ("ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "reporting")
+ROOMS = ("ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "exporting", "reporting")
 
 
 def loaded(code: str) -> set[str]:
