@@ -125,6 +125,37 @@ def test_an_empty_subset_leaves_nothing_to_export(home: Path) -> None:
         cn.export(home / "work", output=home / "out", format_="lists", subset=(2,), **QUIET)
 
 
+@pytest.mark.parametrize("name", ["cleanlab", "lists", "folders"])
+def test_pictures_of_several_sources_are_found_where_each_lies(home: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(home / "crawl", home / "far/away/clean")
+    for path in (home / "far/away/clean").rglob("*.*"):
+        if path.name.startswith("train"):
+            path.unlink()
+        else:
+            (home / "crawl" / path.relative_to(home / "far/away/clean")).unlink()
+    work = cn.ingest(home / "crawl", test=home / "far/away/clean", output=home / "both", **QUIET).work
+    out = cn.export(work, output=tmp_path / "deep/er/out", format_=name, **QUIET).output
+    files = {"cleanlab": ["labels.csv"], "folders": ["curriculum.csv"], "lists": ["train.txt", "val.txt", "test.txt"]}
+    lines = [line for each in files[name] for line in (out / each).read_text(encoding="utf-8").splitlines()]
+    paths = [line.rpartition(" ")[0] if name == "lists" else line.split(",")[0] for line in lines]
+    found = [(out / path).resolve() for path in paths if path != "file_name"]
+    assert len(found) == len(set(found)) == 39
+    assert all(path.is_file() for path in found)
+    assert sum(path.is_relative_to((home / "far").resolve()) for path in found) == 12
+
+
+def test_where_no_way_leads_from_here_paths_are_absolute(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("os.path.relpath", fail)
+    out = cn.export(prepared / "work", output=tmp_path / "out", format_="lists", **QUIET).output
+    line = (out / "1.txt").read_text(encoding="utf-8").splitlines()[0]
+    assert line.startswith(f"{prepared.resolve().as_posix()}/crawl/")
+
+
 def test_what_was_finished_before_an_interruption_is_not_read_again(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,20 @@ def test_metadata_names_each_picture_and_has_the_same_columns_in_each_split(
     assert "          '1': \"weeping willow\"\n          '2': \"Ölweide\"\n" in readme
 
 
+def test_the_readme_has_the_categories_whatever_is_in_their_names(home: Path, tmp_path: Path) -> None:
+    import yaml
+
+    strange = 'a: "b" \\ #c\u2028d\x85 \U0001f333 [e]'
+    work = renamed(home, "ash", strange)
+    out = cn.export(work, output=tmp_path / "out", format_="huggingface", **QUIET).output
+    head = yaml.safe_load((out / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+    features = {each["name"]: each["dtype"] for each in head["configs"][0]["features"]}
+    assert list(features["label"]["class_label"]["names"].values()) == sorted([strange, *CATEGORIES[1:]])
+    lines = [json.loads(line) for line in (out / "train/metadata.jsonl").read_text("utf-8").split("\n")[:-1]]
+    assert strange in {line["label"] for line in lines}
+    assert list(features) == ["image", *list(lines[0])[1:]]
+
+
 # -- folders ----------------------------------------------------------------------------------------------------------
 
 

@@ -236,7 +236,7 @@ class Delivery:
         files = self._aside / _FILES
         for path in sorted(files.iterdir()) if files.is_dir() else ():
             path.rename(self.out / path.name)
-        (self._aside / MANIFEST).rename(self.out / MANIFEST)
+        (self._aside / MANIFEST).replace(self.out / MANIFEST)
         self.give_up()
 
     def _manifest(self, folder: Path) -> About | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from curriculumnet.exporting.delivery import Staging
 from curriculumnet.exporting.options import Options
@@ -29,7 +29,7 @@ class Format:
 
     description: str
     write: Callable[[Selection, Staging, Options], None]
-    uses: frozenset[str] = field(default_factory=frozenset)
+    uses: frozenset[str] = frozenset()
     points: bool = False
 
 

@@ -169,16 +169,14 @@ def export(
             console.say(f"{out}: the export is there already; nothing to do.", quiet=quiet)
         else:
             _deliver(folder, delivery, how, options, about, table, threads, quiet)
-    counts = {split: table["split"].to_pylist().count(split) for split in tables.SPLITS}
-    sizes = {str(each["values"]): each["counts"] for each in table["subset"].drop_null().value_counts().to_pylist()}
     return Export(
         work=folder.path,
         output=out,
         format=format_,
         curriculum=curriculum,
         subsets=subsets,
-        images={split: n for split, n in counts.items() if n},
-        subset_sizes=sizes,
+        images=_counted(table["split"]),
+        subset_sizes=_counted(table["subset"].drop_null()),
         categories=len(folder.categories),
         files=len((delivery.about or about)["files"]),
         seconds=0.0 if done else watch.seconds,
@@ -240,8 +238,8 @@ def _output(folder: WorkFolder, output: str | os.PathLike[str]) -> Path:
 
 
 def _warn_of_unused(name: str, how: Format, options: Options) -> None:
-    given = {"shard_size": options.shard_size != 10_000, "copy": options.copy}
-    for option in sorted(option for option, is_given in given.items() if is_given and option not in how.uses):
+    given = [option for option, value in vars(options).items() if value != getattr(type(options), option)]
+    for option in sorted(set(given) - how.uses):
         console.warn(f"The format {name} does not use --{option.replace('_', '-')}: it changes nothing.")
 
 
@@ -280,6 +278,11 @@ def _n_subsets(folder: WorkFolder, curriculum: str) -> int:
 
     metadata = pq.read_schema(folder.file(_file(curriculum))).metadata
     return int(json.loads(metadata[b"settings"])["n_subsets"])
+
+
+def _counted(values: pa.ChunkedArray) -> dict[str, int]:
+    """Return how often each value is there, in the order in which they come."""
+    return {str(each["values"]): each["counts"] for each in values.value_counts().to_pylist()}
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

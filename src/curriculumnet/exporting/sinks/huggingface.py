@@ -90,13 +90,18 @@ def _readme(selection: Selection, columns: Sequence[str], splits: Sequence[Part]
         lines += [f"  - split: {FOLDERS[part.split]}", f"    path: {FOLDERS[part.split]}/**"]
     lines += ["  features:", "  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
     lines += ["      class_label:", "        names:"]
-    lines += [
-        f"          '{number}': {json.dumps(name, ensure_ascii=False)}"
-        for number, name in enumerate(selection.categories)
-    ]
+    lines += [f"          '{number}': {_quoted(name)}" for number, name in enumerate(selection.categories)]
     for name, kind in features:
         lines += [f"  - name: {name}", f"    dtype: {kind}"]
     return "\n".join([*lines, "---", "", *_text(selection, splits)]) + "\n"
+
+
+def _quoted(name: str) -> str:
+    """Return a name as YAML has it between quotation marks: as JSON, but with what cannot be seen by its number."""
+    letters = json.dumps(name, ensure_ascii=False)
+    return "".join(
+        each if each.isprintable() else each.encode("ascii", "backslashreplace").decode() for each in letters
+    )
 
 
 def _text(selection: Selection, splits: Sequence[Part]) -> list[str]:
