@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 from curriculumnet.errors import UsageError
 
@@ -33,6 +33,15 @@ About = dict[str, Any]
 """What tells one export from another: its `inputs`, `settings` and the version that made it."""
 
 
+class Noted(NamedTuple):
+    """By what a file is known to be unchanged without reading it: size and time, or where it leads if it is a link."""
+
+    digest: str
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    link: str | None = None
+
+
 class Staging:
     """Where files are written before they are delivered; those that were finished before are not written again.
 
@@ -44,21 +53,25 @@ class Staging:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._root = out / _ASIDE
-        self.files: dict[str, dict[str, Any]] = {}
-        log = self._root / _FINISHED
-        if log.is_file():
-            for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
-                # The last line may have been cut off by what ended the process.
-                if line.endswith("\n"):
-                    name, about = json.loads(line)
-                    if _is_as_noted(self._root / _FILES / name, about):
-                        self.files[name] = about
-        self._log: IO[str] | None = None
+        self._files = out / _ASIDE / _FILES
+        self._log_path = out / _ASIDE / _FINISHED
+        self._before = {
+            name: noted for name, noted in _logged(self._log_path) if _is_as_noted(self._files / name, noted)
+        }
+        # Anew, since the last line may have been cut off by what ended the process.
+        temporary = self._log_path.with_name(f"{_FINISHED}.begun")
+        with temporary.open("w", encoding="utf-8") as log:
+            log.writelines(_log_line(name, noted) for name, noted in self._before.items())
+        temporary.replace(self._log_path)
+        self._log = self._log_path.open("a", encoding="utf-8")
 
     def has(self, name: str) -> bool:
-        """Say whether a file is finished."""
-        return name in self.files
+        """Say whether a file was finished before the interruption after which this goes on."""
+        return name in self._before
+
+    def finished(self) -> Iterator[tuple[str, Noted]]:
+        """Give the files that are finished, in the order in which they were."""
+        yield from _logged(self._log_path)
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -72,7 +85,9 @@ class Staging:
         self._finish(name, path, hashing.digest.hexdigest())
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file."""
+        """Write a file, if it was not finished before."""
+        if self.has(name):
+            return
         path = self._path(name)
         # Without fsync, which for a million pictures would take hours: one that a power cut emptied has another size.
         path.write_bytes(data)
@@ -102,21 +117,15 @@ class Staging:
 
     def close(self) -> None:
         """Close what is open."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._log.close()
 
     def _path(self, name: str) -> Path:
-        path = self._root / _FILES / name
+        path = self._files / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def _finish(self, name: str, path: Path, digest: str) -> None:
-        about = _noted(path) | {"digest": digest}
-        self.files[name] = about
-        if self._log is None:
-            self._log = (self._root / _FINISHED).open("a", encoding="utf-8")
-        self._log.write(json.dumps([name, about], ensure_ascii=False) + "\n")
+        self._log.write(_log_line(name, _noted(path, digest)))
         self._log.flush()
 
 
@@ -213,8 +222,17 @@ class Delivery:
 
     def deliver(self, staging: Staging, about: About) -> None:
         """Put an export in its place, instead of one that was there."""
-        staging.close()
-        self._write_whole(self._aside / MANIFEST, about | {"files": dict(sorted(staging.files.items()))})
+        temporary = self._aside / f"{MANIFEST}.begun"
+        with temporary.open("wb") as file:
+            # A line for each file as it comes: in memory, those of a million pictures would take a gigabyte.
+            file.write(json.dumps(about | {"files": {}}, indent=1, ensure_ascii=False)[: -len("}\n}")].encode("utf-8"))
+            for number, (name, noted) in enumerate(staging.finished()):
+                line = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(_known(noted), ensure_ascii=False)}"
+                file.write(f"{',' if number else ''}\n  {line}".encode())
+            file.write(b"\n }\n}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._aside / MANIFEST)
         self.settle()
 
     def settle(self) -> None:
@@ -244,9 +262,10 @@ class Delivery:
         if not path.is_file():
             return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return dict(found) if {"files", "settings"} <= found.keys() else None
-        except (ValueError, AttributeError):
+            found = json.loads(path.read_text(encoding="utf-8"), object_hook=_as_noted)
+            ours = "settings" in found and all(isinstance(noted, Noted) for noted in found["files"].values())
+            return dict(found) if ours else None
+        except (ValueError, TypeError, LookupError, AttributeError):
             return None
 
     def _check_ours(self) -> None:
@@ -261,14 +280,6 @@ class Delivery:
                     )
             elif name != MANIFEST or self.about is None:
                 raise UsageError(f"{self.out} holds other files ({name}, …): give the name of a new folder with -o.")
-
-    def _write_whole(self, path: Path, value: About) -> None:
-        temporary = path.with_name(f"{path.name}.begun")
-        with temporary.open("wb") as file:
-            file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
 
 class _Hashing(io.RawIOBase):
@@ -300,24 +311,45 @@ def _below(folder: Path) -> Iterator[Path]:
                 yield Path(here) / name
 
 
-def _noted(path: Path) -> dict[str, Any]:
-    """Return by what a file is known to be unchanged without reading it: size and time, or where it leads."""
+def _noted(path: Path, digest: str) -> Noted:
     if path.is_symlink():
-        return {"link": os.fspath(path.readlink())}
+        return Noted(digest, link=os.fspath(path.readlink()))
     found = path.stat()
-    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+    return Noted(digest, found.st_size, found.st_mtime_ns)
 
 
-def _is_as_noted(path: Path, noted: dict[str, Any]) -> bool:
+def _known(noted: Noted) -> dict[str, Any]:
+    return {key: value for key, value in noted._asdict().items() if value is not None}
+
+
+def _is_as_noted(path: Path, noted: Noted) -> bool:
     """Say whether a file is what it was; read only where its time is another, as after copying."""
     try:
-        now = _noted(path)
+        now = _noted(path, noted.digest)
     except OSError:
         return False
-    known = {key: value for key, value in noted.items() if key != "digest"}
-    if now == known:
+    if now == noted:
         return True
-    if now.get("bytes", -1) != noted.get("bytes"):
+    if now.bytes is None or now.bytes != noted.bytes:
         return False
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest() == noted["digest"]
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest() == noted.digest
+
+
+def _log_line(name: str, noted: Noted) -> str:
+    return json.dumps([name, _known(noted)], ensure_ascii=False) + "\n"
+
+
+def _logged(log: Path) -> Iterator[tuple[str, Noted]]:
+    if not log.is_file():
+        return
+    with log.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                name, known = json.loads(line)
+                yield name, Noted(**known)
+
+
+def _as_noted(found: dict[str, Any]) -> Any:
+    """Return what is known of a file, of all objects in a list of files, as it takes the least memory."""
+    return Noted(**found) if "digest" in found and found.keys() <= set(Noted._fields) else found

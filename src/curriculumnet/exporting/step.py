@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -326,13 +327,11 @@ def _deliver(
             console.say(f"{delivery.out} holds another export: it is replaced.", quiet=quiet)
         staging = delivery.begin(about)
         try:
-            with console.Progress("exporting", len(table), "pictures", quiet=quiet) as progress:
+            with closing(staging), console.Progress("exporting", len(table), "pictures", quiet=quiet) as progress:
                 how.write(_selection(folder, about, table, threads, progress), staging, options)
         except InputError:
             delivery.give_up()
             raise
-        finally:
-            staging.close()
         delivery.deliver(staging, about)
 
 

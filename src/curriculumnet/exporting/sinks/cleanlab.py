@@ -31,6 +31,8 @@ def write(selection: Selection, staging: Staging, options: Options) -> None:
         A picture has changed.
     """
     del options
+    if staging.has(TABLE):
+        return
     with staging.open(TABLE) as file:
         file.write(csv_line(HEADER))
         for part in selection.parts():

@@ -51,6 +51,9 @@ def write(selection: Selection, staging: Staging, options: Options) -> None:
     InputError
         A picture has changed, or a category's name can name no folder.
     """
+    if staging.has(TABLE):
+        # It is finished last.
+        return
     for name in selection.categories:
         _check(name)
     made: set[str] = set()

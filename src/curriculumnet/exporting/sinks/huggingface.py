@@ -51,6 +51,9 @@ def write(selection: Selection, staging: Staging, options: Options) -> None:
 
 def _write_split(selection: Selection, staging: Staging, columns: Sequence[str], part: Part) -> None:
     folder = FOLDERS[part.split]
+    if staging.has(f"{folder}/{METADATA}"):
+        selection.advance(len(part.rows))
+        return
     with staging.open(f"{folder}/{METADATA}") as file:
         for picture, data in selection.verified(part.rows, lambda each: not staging.has(f"{folder}/{_name(each)}")):
             if data is not None:

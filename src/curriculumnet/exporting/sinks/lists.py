@@ -29,6 +29,9 @@ def write(selection: Selection, staging: Staging, options: Options) -> None:
     del options
     staging.write(CATEGORIES, names_in_lines(selection.categories))
     for part in selection.parts():
+        if staging.has(_name(part)):
+            selection.advance(len(part.rows))
+            continue
         with staging.open(_name(part)) as file:
             for picture, _ in selection.verified(part.rows):
                 path = selection.location(picture, staging.out)
