@@ -721,7 +721,6 @@ def test_what_status_says_of_a_training_that_is_out_of_date_can_be_typed(gone: G
         ({"crop_scale": (0.5, 0.1)}, "--crop-scale is 0.5 0.1: "),
         ({"optimizer": "adam"}, "There is no optimizer 'adam': it must be one of adamw, rmsprop, sgd"),
         ({"workers": -1}, "--workers is -1: it must be at least 0"),
-        ({"method": "given"}, "--method given orders by a column of the source: name it by --rank-column"),
     ],
 )
 def test_what_would_stop_the_path_later_stops_it_before_anything_is_read(
@@ -730,6 +729,12 @@ def test_what_would_stop_the_path_later_stops_it_before_anything_is_read(
     with pytest.raises(UsageError, match=message):
         cn.run(gone.made.crawl, output=tmp_path / "work", **{**SMALL, **wrong})
     assert not (tmp_path / "work").exists()
+
+
+def test_an_order_that_the_source_does_not_tell_is_missed_before_any_training(gone: Gone, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--method given goes by the source's own order, but .* tells none: name the"):
+        cn.run(gone.made.crawl, output=tmp_path / "work", **SMALL, method="given")
+    assert not (tmp_path / "work" / "runs").exists()
 
 
 def test_status_names_the_step_that_was_done_on_what_is_no_longer_there(gone: Gone, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from curriculumnet.curriculum.step import design
 from curriculumnet.embedding.step import embed
 from curriculumnet.evaluation.step import evaluate
 from curriculumnet.flags import typed
-from curriculumnet.ingestion.step import ingest
+from curriculumnet.images.archives import is_url
+from curriculumnet.ingestion.step import Ingestion, ingest
 from curriculumnet.reporting.step import report
 from curriculumnet.training.step import train
 from curriculumnet.work import tables
@@ -160,6 +161,7 @@ def run(
     file_column: str = "file_name",
     group_column: str | None = None,
     rank_column: str | None = None,
+    rename: str | os.PathLike[str] | None = None,
     exclude_category: tuple[str, ...] = (),
     min_side: int = 16,
     min_images: int = 2,
@@ -192,7 +194,7 @@ def run(
     Parameters
     ----------
     source : path-like
-        The crawl: class folders, a tar, a table or a list.
+        The crawl: class folders, an archive, a table, a list, a URL.
     output : path-like, optional
         The work folder; ./NAME-work unless given.
     val : path-like, optional
@@ -207,6 +209,8 @@ def run(
         A table's column of groups that must not be split.
     rank_column : str, optional
         A table's column with its own order, for --method given.
+    rename : path-like, optional
+        A table (label, category) that renames or merges categories.
     exclude_category : tuple of str
         A category to leave out; may be repeated.
     min_side : int
@@ -292,6 +296,7 @@ def _go(given: dict[str, Any], started: dict[str, Any]) -> Run:
     baselines += [_CONTROL] if given["balanced"] else []
     with console.whole_path("the whole path", quiet=quiet) as path:
         read = ingest(given["source"], **arguments(ingest))
+        _check_order(given, read)
         work = read.work
         folder = WorkFolder.open(work)
         with folder.lock(lambda message: console.say(message, quiet=quiet)):
@@ -331,6 +336,21 @@ def _go(given: dict[str, Any], started: dict[str, Any]) -> Run:
     )
 
 
+def _check_order(given: dict[str, Any], read: Ingestion) -> None:
+    """Find out before any training whether there is the order that a method goes by."""
+    from curriculumnet.curriculum.methods import METHODS
+    from curriculumnet.errors import UsageError
+
+    if METHODS[given["method"]].ranks != "source":
+        return
+    ranks = tables.read(read.images_path, ["rank"])["rank"]
+    if ranks.null_count == len(ranks):
+        raise UsageError(
+            f"--method {given['method']} goes by the source's own order, but {read.source} tells none: name the column "
+            "that has it by --rank-column."
+        )
+
+
 def _check(given: dict[str, Any]) -> None:
     """Find out before hours of work what would stop it afterwards."""
     from curriculumnet.curriculum.methods import METHODS
@@ -345,8 +365,6 @@ def _check(given: dict[str, Any]) -> None:
     check_choices(run, {"optimizer": given["optimizer"]})
     if given["method"] not in METHODS:
         raise UnknownNameError("method", given["method"], METHODS)
-    if METHODS[given["method"]].ranks == "source" and given["rank_column"] is None:
-        raise UsageError(f"--method {given['method']} orders by a column of the source: name it by --rank-column.")
     features_from = given["features_from"]
     if METHODS[given["method"]].ranks == "run" and features_from and not (given["compare"] or given["balanced"]):
         raise UsageError(f"--method {given['method']} orders by how a network learnt: add --compare, which trains one.")
@@ -617,7 +635,7 @@ def _differing(function: Callable[..., Any], given: dict[str, Any]) -> dict[str,
         if name in ("output", "quiet") or value is None or value == parameter.default:
             continue
         is_path = "PathLike" in parameter.annotation or (isinstance(value, str) and value.lower().endswith(".npy"))
-        found[name] = str(Path(value).absolute()) if is_path else value
+        found[name] = str(Path(value).absolute()) if is_path and not is_url(value) else value
     return dict(json.loads(json.dumps(found)))
 
 

@@ -25,7 +25,8 @@ import pytest
 from PIL import Image
 
 import curriculumnet as cn
-from curriculumnet.images.archives import Bytes, Folder
+from curriculumnet.images.folder import Folder
+from curriculumnet.images.stored import Bytes
 from curriculumnet.ingestion import pool
 from curriculumnet.ingestion.pool import Limits, in_processes
 from curriculumnet.ingestion.scan import MAX_BYTES, Found, examine, scan

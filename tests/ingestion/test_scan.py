@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curriculumnet.images.archives import Folder
 from curriculumnet.images.decode import decode
 from curriculumnet.images.duplicates import perceptual_hashes
+from curriculumnet.images.folder import Folder
 from curriculumnet.images.quality import SCORES, quality
 from curriculumnet.ingestion.scan import Found, examine, scan
 
@@ -170,7 +170,7 @@ AS_NOBODY = """
 import os, sys
 from PIL import Image
 import curriculumnet.images.decode
-from curriculumnet.images.archives import Folder
+from curriculumnet.images.folder import Folder
 from curriculumnet.ingestion.scan import examine_file
 
 if os.getuid() == 0:  # who may read everything

@@ -15,6 +15,7 @@ import pytest
 from curriculumnet.errors import SourceError, UsageError
 from curriculumnet.sources.folders import IN_NO_CATEGORY
 from curriculumnet.sources.kinds import Source, read_source, source_name
+from curriculumnet.sources.layout import Columns
 
 Write = Callable[[str, bytes], Path]
 
@@ -95,7 +96,7 @@ def test_every_kind_names_the_same_files(files: Path, tmp_path: Path, kind: str,
     assert not source.listing.set_aside
     assert source.given == text
     kinds = {"folders": "folders", "list": "list"}
-    assert source.kind == ("tar" if in_tar else kinds.get(kind.split(".")[0], "table"))
+    assert source.kind == kinds.get(kind.split(".")[0], "table")
 
 
 @pytest.mark.parametrize("in_tar", [False, True])
@@ -170,7 +171,7 @@ def test_a_table_tells_groups_links_licences_and_splits(files: Path) -> None:
         }
     rows[3]["sender"] = ""
     for kind in ("t.csv", "t.jsonl"):
-        listing = read_source(as_table(files / kind, rows), group_column="sender").listing
+        listing = read_source(as_table(files / kind, rows), columns=Columns(group="sender")).listing
         assert listing.groups.to_pylist() == ["0", "0", "1", None]
         assert listing.urls.to_pylist() == [f"https://x/{number}" for number in range(4)]
         assert listing.licences.to_pylist() == [None] * 4
@@ -185,7 +186,7 @@ def test_a_table_tells_its_own_order(files: Path) -> None:
         ("t.parquet", [3.0, -0.5, 1000.0, float("nan")]),
     ):
         rows = [row | {"place": value} for row, value in zip(named(), values, strict=True)]
-        listing = read_source(as_table(files / kind, rows), rank_column="place").listing
+        listing = read_source(as_table(files / kind, rows), columns=Columns(rank="place")).listing
         assert listing.ranks is not None
         assert listing.ranks.to_pylist() == [3.0, -0.5, 1000.0, None]
     assert read_source(files / "t.csv").listing.ranks is None
@@ -193,7 +194,7 @@ def test_a_table_tells_its_own_order(files: Path) -> None:
     exact = [0.1 + 0.2, 0.3, 1 / 3, 2**53]
     rows = [row | {"place": value} for row, value in zip(named(), exact, strict=True)]
     for kind in ("t.csv", "t.jsonl"):
-        listing = read_source(as_table(files / kind, rows), rank_column="place").listing
+        listing = read_source(as_table(files / kind, rows), columns=Columns(rank="place")).listing
         assert listing.ranks is not None
         assert listing.ranks.to_pylist() == exact
 
@@ -203,7 +204,7 @@ def test_what_is_no_finite_number_is_no_rank(files: Path, value: object) -> None
     rows = [row | {"place": place} for row, place in zip(named(), (1, 2, value, 4), strict=True)]
     for kind in ("t.csv", "t.jsonl"):
         with pytest.raises(SourceError, match=rf"'place' of .* has the value '{value}' in row 3, but must hold finite"):
-            read_source(as_table(files / kind, rows), rank_column="place")
+            read_source(as_table(files / kind, rows), columns=Columns(rank="place"))
 
 
 def test_labels_that_are_numbers_become_text(files: Path) -> None:
@@ -259,7 +260,7 @@ def test_names_written_on_windows_or_with_a_dot_are_found(files: Path) -> None:
         ("t.parquet", b"PAR1 no more", "is no Parquet table, or is damaged"),
         ("t.tar.gz", b"\x1f\x8b\x08", r"compressed \(gzip\).*: unpack it and give the folder"),
         ("t.zip", b"PK\x03\x04", r"compressed \(zip\)"),
-        ("t.jpg", b"\xff\xd8\xff", "is no source of pictures: give a folder, an uncompressed .tar, a list"),
+        ("t.jpg", b"\xff\xd8\xff", "is no source of pictures: give a folder, a tar or another archive, a list"),
     ],
 )
 def test_what_is_no_source_gets_a_sentence(write: Write, name: str, data: bytes, match: str) -> None:
@@ -268,27 +269,28 @@ def test_what_is_no_source_gets_a_sentence(write: Write, name: str, data: bytes,
     assert raised.value.exit_code == 3
 
 
-def test_a_table_of_pictures_in_cells_is_told_by_its_columns(tmp_path: Path) -> None:
+def test_pictures_in_cells_are_for_the_one_who_unpacks(tmp_path: Path) -> None:
     rows = [{"image": {"bytes": b"1", "path": "1.jpg"}, "label": 1}]
-    with pytest.raises(SourceError, match="no column 'file_name'; its columns are 'image', 'label'"):
+    with pytest.raises(SourceError, match=r"is a table that holds its pictures, and .* cannot be read in place"):
         read_source(as_table(tmp_path / "t.parquet", rows))
+    rows = [{"image": {"number": 1}, "label": 1}]
     with pytest.raises(SourceError, match=r"The column 'image' of .* holds more than one value a row"):
-        read_source(tmp_path / "t.parquet", file_column="image")
+        read_source(as_table(tmp_path / "t.parquet", rows), columns=Columns(file="image"))
 
 
 def test_groups_are_asked_of_tables_only(files: Path) -> None:
     with pytest.raises(UsageError, match=r"--group-column names a column of a table, but .* is no table"):
-        read_source(files, group_column="sender")
+        read_source(files, columns=Columns(group="sender"))
     with pytest.raises(SourceError, match=r"has no column 'sender'; .* by --group-column"):
-        read_source(as_table(files / "t.csv", named()), group_column="sender")
+        read_source(as_table(files / "t.csv", named()), columns=Columns(group="sender"))
 
 
 def test_an_order_is_asked_of_tables_only(files: Path) -> None:
     for given in (files, as_list(files / "t.txt")):
         with pytest.raises(UsageError, match=r"--rank-column names a column of a table, but .* is no table"):
-            read_source(given, rank_column="place")
+            read_source(given, columns=Columns(rank="place"))
     with pytest.raises(SourceError, match=r"has no column 'place'; its columns are 'file_name', .* by --rank-column"):
-        read_source(as_table(files / "t.csv", named()), rank_column="place")
+        read_source(as_table(files / "t.csv", named()), columns=Columns(rank="place"))
 
 
 def test_a_picture_inside_a_tar_is_no_source(files: Path, tmp_path: Path) -> None:
@@ -339,7 +341,7 @@ def test_the_fingerprint_is_of_the_files_and_of_what_is_said_of_them(files: Path
 def test_the_fingerprint_is_of_the_order_where_that_is_asked_for(files: Path) -> None:
     def of(places: tuple[int, ...], column: str | None) -> str:
         rows = [row | {"place": place} for row, place in zip(named(), places, strict=True)]
-        source = read_source(as_table(files / "t.csv", rows), rank_column=column)
+        source = read_source(as_table(files / "t.csv", rows), columns=Columns(rank=column))
         return source.fingerprint(source.stamps())
 
     first = of((1, 2, 3, 4), "place")

@@ -253,7 +253,7 @@ def _make(
     from curriculumnet.embedding.matrix import given_rows, write_rows
     from curriculumnet.work.matrices import open_matrix
 
-    images = tables.read(folder.file(IMAGES), ["image_id", "source", "file_name", "state"])
+    images = tables.read_images(folder.file(IMAGES), ["image_id", "state", *tables.PLACES])
     used = _used(images, folder)
     about: dict[str, Any] = {"from": what, "kind": origin.kind, "files_digest": _files_digest(images)}
     if origin.kind == "file":

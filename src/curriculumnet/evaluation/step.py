@@ -297,7 +297,7 @@ def _evaluate(
     from curriculumnet.networks.device import resolve_device
 
     where = resolve_device(device)
-    images = tables.read(folder.file(IMAGES), ["source", "file_name"])
+    images = tables.read_images(folder.file(IMAGES), tables.PLACES)
     pictures = Pictures(images, {key: source["root"] for key, source in folder.project["sources"].items()})
     n_images = sum(len(split.ids) for split in splits)
     total = n_images * sum(sum(job.missing) for job in jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,8 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curriculumnet.errors import InputError
-from curriculumnet.images.archives import split_root
+from curriculumnet.images.archives import is_archive, is_url, split_root
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,7 +112,7 @@ class Selection:
     n_subsets : int or None
         How many subsets the curriculum has; None without a curriculum.
     bytes_of : images.loader.Pictures
-        Reads a picture.
+        Reads a picture, and verifies its digest.
     roots : dict of str to str
         Where each source lies: a folder, ``x.tar`` or ``x.tar#inner``.
     threads : int
@@ -192,7 +190,7 @@ class Selection:
 
         Raises
         ------
-        SourceError, InputError
+        SourceError
             A file is gone, or is not what was ingested.
         """
         for picture, data in self._read_ahead((each, wanted(each)) for each in self.pictures(rows)):
@@ -216,37 +214,34 @@ class Selection:
             pool.shutdown(cancel_futures=True)
 
     def _read(self, picture: Picture) -> bytes:
-        data = self.bytes_of.read(picture.image_id)
-        if hashlib.blake2b(data, digest_size=16).hexdigest() != picture.digest:
-            raise InputError(
-                f"{picture.file_name} in {self.roots[picture.source]} has changed since it was ingested: "
-                "run `curriculumnet ingest` again, with the same source and work folder."
-            )
-        return data
+        return self.bytes_of.read(picture.image_id)
 
     # -- where bytes lie ----------------------------------------------------------------------------------------------
 
     def file(self, picture: Picture) -> Path | None:
-        """Return the path of a picture that is a file of its own; None where it lies in an archive."""
+        """Return the path of a picture that is a file of its own; None where it lies in an archive or elsewhere."""
         path, _ = split_root(self.roots[picture.source])
-        found = path / picture.file_name
-        return found if path.is_dir() and found.is_file() else None
+        found = Path(path, picture.file_name)
+        return found if not is_url(path) and Path(path).is_dir() and found.is_file() else None
 
     def location(self, picture: Picture, base: Path) -> str:
         """Return where a picture lies as seen from a folder, with ``/``; a member of a tar as ``../x.tar#member``."""
         path, inner = split_root(self.roots[picture.source])
         name = f"{inner}/{picture.file_name}" if inner else picture.file_name
-        return f"{seen_from(base, path)}{'/' if path.is_dir() else '#'}{name}"
+        in_archive = is_archive(path) if is_url(path) else not Path(path).is_dir()
+        return f"{seen_from(base, path)}{'#' if in_archive else '/'}{name}"
 
 
 def _done(picture: Picture, read: Future[bytes] | None) -> tuple[Picture, bytes | None]:
     return picture, None if read is None else read.result()
 
 
-def seen_from(base: Path, path: Path) -> str:
+def seen_from(base: Path, path: str | os.PathLike[str]) -> str:
     """Return a path relative to a folder, with ``/``; absolute where there is no way from one to the other."""
+    if is_url(path):
+        return os.fspath(path).rstrip("/")
     try:
         # Of a link to a folder, `..` is where the folder itself lies.
         return Path(os.path.relpath(path, base.resolve())).as_posix()
     except ValueError:
-        return path.absolute().as_posix()
+        return Path(path).absolute().as_posix()

@@ -259,7 +259,7 @@ def _about(
     inputs = folder.digests(IMAGES, *([_file(curriculum)] if curriculum else []))
     if how.points:
         # Not the paths themselves: an export is given to others.
-        seen = {key: seen_from(out, Path(root)) for key, root in _roots(folder).items()}
+        seen = {key: seen_from(out, root) for key, root in _roots(folder).items()}
         inputs["sources"] = hashlib.blake2b(json.dumps(seen).encode(), digest_size=16).hexdigest()
     used = {name: value for name, value in vars(options).items() if name in how.uses}
     settings = {"format": format_, "curriculum": curriculum, "subsets": list(subsets), **used}
@@ -346,7 +346,8 @@ def _selection(
         table=table,
         categories=folder.categories,
         n_subsets=None if curriculum is None else _n_subsets(folder, curriculum),
-        bytes_of=Pictures(tables.read(folder.file(IMAGES), ["source", "file_name"]), roots),
+        # With the digests, which it verifies.
+        bytes_of=Pictures(tables.read(folder.file(IMAGES)), roots),
         roots=roots,
         threads=threads,
         advance=progress.advance,

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from curriculumnet.errors import SourceError, UsageError
-from curriculumnet.images.archives import Bytes, open_bytes
+from curriculumnet.images.archives import Ranges, open_bytes
 from curriculumnet.images.decode import Unreadable
+from curriculumnet.images.duplicates import byte_digest
+from curriculumnet.images.stored import NOWHERE, Bytes
 from curriculumnet.images.views import View
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _LARGE = 2**16
 """Bytes of an array from which handing over shared memory is quicker than copying."""
+
+_DIGEST = 16
+"""Bytes of a digest."""
 
 
 class Batches(Protocol):
@@ -114,19 +119,22 @@ class Pictures:
     Parameters
     ----------
     images : pyarrow.Table
-        The table of images; its columns `source` and `file_name` are kept, as Arrow.
+        The table of images. Its columns `source` and `file_name` are kept, as Arrow; of `offset`, `bytes` and `digest`,
+        where it has them, the first two say where in an archive a file lies, the last what its bytes must be.
     roots : dict of str to str
         Where each source's files lie: a folder, ``x.tar`` or ``x.tar#inner``.
     """
 
     def __init__(self, images: pa.Table, roots: dict[str, str]) -> None:
         self._files = images.select(["source", "file_name"]).combine_chunks()
+        self._offsets, self._sizes = (_numbers(images, name) for name in ("offset", "bytes"))
+        self._digests = _digests(images)
         self._roots = roots
         self._open: dict[str, Bytes] = {}
 
     def __getstate__(self) -> dict[str, object]:
         # Open files stay in the process that opened them.
-        return {"_files": self._files, "_roots": self._roots, "_open": {}}
+        return self.__dict__ | {"_open": {}}
 
     def name(self, image_id: int) -> tuple[str, str]:
         """Return an image's source and file name."""
@@ -138,18 +146,34 @@ class Pictures:
         Raises
         ------
         SourceError
-            The file is gone.
+            The file is gone, or its bytes are not those that were ingested.
         """
         source, name = self.name(image_id)
-        if source not in self._open:
-            self._open[source] = open_bytes(self._roots[source])
         try:
-            return self._open[source].read(name)
+            data = self._bytes(source, name, image_id)
         except (OSError, KeyError) as error:
             raise SourceError(
                 f"{name} in {self._roots[source]} can no longer be read ({error}): "
                 "run `curriculumnet ingest` again, with the same source and work folder."
             ) from error
+        if self._digests is not None and self._digests[image_id].any():
+            expected = self._digests[image_id].tobytes().hex()
+            if byte_digest(data) != expected:
+                raise SourceError(
+                    f"{name} in {self._roots[source]} has changed since it was ingested (its bytes have the digest "
+                    f"{byte_digest(data)}, not {expected}): restore it, or run `curriculumnet ingest --reread` "
+                    "again, with the same source and work folder."
+                )
+        return data
+
+    def _bytes(self, source: str, name: str, image_id: int) -> bytes:
+        """Return what lies where the file lay: in an archive by its place, whose headers need not be read for that."""
+        root = self._roots[source]
+        if self._offsets is not None and self._sizes is not None and self._offsets[image_id] != NOWHERE:
+            return Ranges(root).read(name, int(self._offsets[image_id]), int(self._sizes[image_id]))
+        if source not in self._open:
+            self._open[source] = open_bytes(root)
+        return self._open[source].read(name)
 
     def view(self, image_id: int, view: View, seed: int) -> np.ndarray:
         """Return the views of one picture.
@@ -177,6 +201,21 @@ class Pictures:
                 f"{name} in {self._roots[source]} has changed since it was ingested ({error}): "
                 "run `curriculumnet ingest` again, with the same source and work folder."
             ) from error
+
+
+def _numbers(images: pa.Table, name: str) -> np.ndarray | None:
+    """Return a column of numbers, `NOWHERE` where it is empty; None where the table does not have it."""
+    if name not in images.column_names:
+        return None
+    return np.asarray(images[name].fill_null(NOWHERE).to_numpy())
+
+
+def _digests(images: pa.Table) -> np.ndarray | None:
+    """Return the digests as bytes, shape (n, 16), zeros where there is none: half of what their digits take."""
+    if "digest" not in images.column_names:
+        return None
+    digits = images["digest"].fill_null("0" * 2 * _DIGEST).to_pylist()
+    return np.frombuffer(bytes.fromhex("".join(digits)), dtype=np.uint8).reshape(-1, _DIGEST)
 
 
 def load(

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curriculumnet.images.archives import GONE
 from curriculumnet.images.quality import SCORES
+from curriculumnet.images.stored import GONE
 from curriculumnet.ingestion.scan import Found
 from curriculumnet.sources.listing import Listing
 from curriculumnet.work import tables

@@ -14,6 +14,7 @@ from curriculumnet.errors import SourceError, UnknownNameError, UsageError
 from curriculumnet.ingestion.states import KEYS
 from curriculumnet.sources.folders import IN_NO_CATEGORY
 from curriculumnet.sources.kinds import Source
+from curriculumnet.sources.layout import joined
 from curriculumnet.sources.tables import TABLE_ENDINGS
 
 _OF_SPLIT = {"train": "crawl", "val": "val", "test": "test"}
@@ -76,13 +77,15 @@ class Rows:
             rows = np.flatnonzero(self.source == code)
             if len(rows):
                 origin = origins[self.origin[rows[-1]]]
+                checked = self.given[origin].listing.checked_splits
                 found[key] = {
                     "source": self.given[origin].given,
                     "place": self.given[origin].place,
                     "root": self.given[origin].listing.root,
                     "kind": self.given[origin].kind,
-                    # What a crawl itself sets apart is as clean as the crawl; only what was given to measure on is.
-                    "labels": "clean" if origin == key != "crawl" else "crawl",
+                    # What a crawl itself sets apart is as clean as the crawl, unless people have checked it; what was
+                    # given to measure on is clean.
+                    "labels": "clean" if origin == key != "crawl" or key in checked else "crawl",
                 }
         return found
 
@@ -171,7 +174,11 @@ def too_deep(rows: Rows) -> str | None:
     """Say so when all pictures lie in folders below the categories': a folder too high may have been given."""
     crawl = rows.given["crawl"]
     listing = crawl.listing
-    if crawl.table or len(listing.splits.dictionary) or pc.min(pc.count_substring(listing.file_names, "/")).as_py() < 2:
+    if (
+        crawl.kind != "folders"
+        or len(listing.splits.dictionary)
+        or pc.min(pc.count_substring(listing.file_names, "/")).as_py() < 2
+    ):
         return None
     tops = sorted(listing.labels.dictionary.to_pylist())
     return (
@@ -192,7 +199,7 @@ def _passed_over(source: Source) -> str:
 
 def _deeper(source: Source) -> str:
     """Suggest the folder below, where the categories' folders lie one deeper than was thought."""
-    if source.table or IN_NO_CATEGORY in {why for _, why in source.listing.set_aside.values()}:
+    if source.kind != "folders" or IN_NO_CATEGORY in {why for _, why in source.listing.set_aside.values()}:
         return ""
     deep = [name.split("/") for name in source.listing.names]
     tops = {parts[0] for parts in deep}
@@ -203,16 +210,7 @@ def _deeper(source: Source) -> str:
 
 def _or_table(source: Source) -> str:
     """Suggest a table that lies at the top of a folder or tar."""
-    if source.table:
+    if source.kind != "folders":
         return ""
     found = [name for name in source.files.names() if "/" not in name and name.lower().endswith(TABLE_ENDINGS)]
     return f"; or give its table, {joined(source.given, found[0])}" if len(found) == 1 else ""
-
-
-def joined(given: str, name: str) -> str:
-    """Return how a part of a folder or tar is written.
-
-    >>> joined("pets/", "crawl"), joined("pets.tar", "crawl"), joined("pets.tar#pets", "crawl")
-    ('pets/crawl', 'pets.tar#crawl', 'pets.tar#pets/crawl')
-    """
-    return f"{given}#{name}" if given.lower().endswith(".tar") else f"{given.rstrip('/')}/{name}"

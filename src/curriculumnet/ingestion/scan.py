@@ -8,12 +8,12 @@ from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
-from curriculumnet.images.archives import Bytes
 from curriculumnet.images.decode import TooLarge, Unreadable, decode, needs_extra, probe
 from curriculumnet.images.duplicates import byte_digest, perceptual_hashes, pixel_digest
 from curriculumnet.images.loader import worker_count
 from curriculumnet.images.quality import quality
 from curriculumnet.images.sampling import sampled
+from curriculumnet.images.stored import Bytes
 from curriculumnet.ingestion.pool import LIMITS, OUT_OF_MEMORY, Fallen, Limits, in_processes
 
 MAX_BYTES = 2**31

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import FeaturesError, SourceError, UsageError, WorkFolderError
-from curriculumnet.images.archives import UNTOLD
+from curriculumnet.images.stored import NOWHERE, UNTOLD
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Record, Stopwatch, WorkFolder, file_digest
+from curriculumnet.work.folder import IMAGES, UNPACKED, Record, Stopwatch, WorkFolder, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from curriculumnet.ingestion.rows import Rows
     from curriculumnet.ingestion.states import States
     from curriculumnet.sources.kinds import Source
+    from curriculumnet.sources.packed import Packed
 
 _STEP = "ingest"
 _MODIFIED = tables.MODIFIED.file
@@ -36,6 +38,17 @@ _REASONS = 12
 
 _PART = 16_384
 """Rows of the table of images that are made at a time."""
+
+_LISTED = {
+    "file_name": "file_names",
+    "label": "labels",
+    "group": "groups",
+    "rank": "ranks",
+    "query": "queries",
+    "url": "urls",
+    "licence": "licences",
+}
+"""Columns of the table of images that are what the sources say, and what listings call them."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +170,14 @@ def ingest(
     file_column: str = "file_name",
     group_column: str | None = None,
     rank_column: str | None = None,
+    rename: str | os.PathLike[str] | None = None,
     exclude_category: Sequence[str] = (),
     min_side: int = 16,
     min_images: int = 2,
     val_share: float = 0.1,
     near_features: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    reread: bool = False,
     workers: int | None = None,
     quiet: bool = False,
 ) -> Ingestion:
@@ -171,10 +186,12 @@ def ingest(
     Parameters
     ----------
     source : path-like
-        A folder, .tar, list or table of crawled pictures. Folders (in a tar too) hold one folder per category, perhaps
-        below ``train/``, ``val/`` and ``test/``; a list (.txt) has ``path label`` in each line; a table (.csv, .tsv,
-        .jsonl, .parquet) has a column of file names and one of labels. ``crawl.tar#part`` names a folder or a table
-        inside a tar.
+        A folder, archive, list, table or URL of crawled pictures. Folders (in a tar too) hold one folder per category,
+        perhaps below ``train/``, ``val/`` and ``test/``; a list (.txt) has ``path label`` in each line; a table (.csv,
+        .tsv, .jsonl, .parquet) has a column of file names and one of labels. Shards of WebDataset and img2dataset,
+        Hugging Face's folders and tables, WebVision, Clothing1M and Food-101N are known by what lies there.
+        ``crawl.tar#part`` names a folder or a table inside a tar. What cannot be read in place (.zip, .tar.gz, tables
+        that hold pictures) is unpacked into the work folder.
     output : path-like, optional
         The work folder. ``./NAME-work`` by default, with the source's name.
     val : path-like, optional
@@ -187,9 +204,13 @@ def ingest(
         The column of a table that holds the file's name.
     group_column : str, optional
         The column of a table by which images stay together. No group (a sender, a patient) is then partly held out.
+        ``group`` where there is such a column.
     rank_column : str, optional
         The column of a table with the source's own order, least first. A number per image, such as its place among the
-        results of a search; ``design --method given`` goes by it.
+        results of a search; ``design --method given`` goes by it. ``rank`` where there is such a column of numbers.
+    rename : path-like, optional
+        A table (columns label, category) that renames or merges categories. Those that it does not name keep their
+        name; where `category` is empty, the category is left out.
     exclude_category : sequence of str
         A category to leave out.
     min_side : int
@@ -203,6 +224,8 @@ def ingest(
         same files gave the image_id i, as ``embed`` writes them. More near copies are found then, and fewer wrong ones.
     seed : int
         Decides which images are held out.
+    reread : bool
+        Look into all files again. By default those whose size and time are as before are not.
     workers : int, optional
         Worker processes. As many as there are cores by default; 0 works in this process.
     quiet : bool
@@ -225,16 +248,18 @@ def ingest(
         The work folder is one of another source, or a folder with other files.
     """
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
+    from curriculumnet.ingestion.renaming import left_out, read_names, renamed
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
     from curriculumnet.sources.kinds import read_source, source_name
+    from curriculumnet.sources.layout import Columns
 
     watch = Stopwatch()
     _check_settings(min_side, min_images, val_share, seed, workers)
-    columns = {"label_column": label_column, "file_column": file_column}
-    settings = {
-        **columns,
+    settings: dict[str, Any] = {
+        "label_column": label_column,
+        "file_column": file_column,
         "group_column": group_column,
         "exclude_category": sorted(set(exclude_category)),
         "min_side": min_side,
@@ -242,25 +267,31 @@ def ingest(
         "val_share": val_share,
         "seed": seed,
     }
-    if rank_column is not None:
-        # Only where it is named: work folders of versions without it stay up to date.
-        settings["rank_column"] = rank_column
-    asked = {"crawl": source, "val": val, "test": test}
+    names = {} if rename is None else read_names(rename)
+    # Only where it is named: work folders of versions without it stay up to date.
+    settings |= {key: value for key, value in (("rank_column", rank_column), ("rename", names)) if value}
+    path = Path(output if output is not None else f"{source_name(source)}-work")
     given = {
         key: read_source(
-            path,
-            **columns,
-            group_column=group_column if key == "crawl" else None,
-            rank_column=rank_column if key == "crawl" else None,
+            place,
+            columns=Columns(
+                label_column, file_column, *((group_column, rank_column) if key == "crawl" else (None, None))
+            ),
+            unpack=partial(_unpacked, path, key, quiet),
         )
-        for key, path in asked.items()
-        if path is not None
+        for key, place in (("crawl", source), ("val", val), ("test", test))
+        if place is not None
     }
+    given = renamed(given, names)
+    exclude_category = (*exclude_category, *left_out(names))
+    for each in given.values():
+        say(f"{each.given}: taken for {each.what}.", quiet=quiet)
+        for note in each.listing.notes:
+            warn(note)
     rows = gather(given)
     check_labels(rows, exclude_category)
     if (doubt := too_deep(rows)) is not None:
         warn(doubt)
-    path = Path(output if output is not None else f"{source_name(source)}-work")
     _check_apart(path, given)
     folder = WorkFolder.create(path)
     with folder.lock(lambda message: say(message, quiet=quiet)):
@@ -271,7 +302,7 @@ def ingest(
             inputs["near_features"] = _features_digest(Path(near_features))
         _check_owner(folder, given["crawl"], inputs["crawl"])
         done = folder.finished(_STEP, inputs, settings)
-        if done is not None and not _looks_otherwise(folder, done):
+        if done is not None and not reread and not _looks_otherwise(folder, done):
             if folder.project["sources"] != rows.projects():
                 folder.update_project(sources=rows.projects())
             say(f"{folder.path}: the images are ingested and up to date; nothing to do.", quiet=quiet)
@@ -281,7 +312,7 @@ def ingest(
         earlier = folder.record(_STEP)
         if earlier is not None and "near_features" in earlier.settings and near_features is None:
             warn("Near copies had been confirmed by features, and are not any more: --near-features does it again.")
-        found = _scan(folder, rows, stamps, settings, workers, quiet)
+        found = _scan(folder, rows, stamps, settings, () if reread else (_known, _interrupted), workers, quiet)
         labels = rows.column("labels")
         categories = labels.dictionary.to_pylist()
         states = judge(
@@ -299,7 +330,7 @@ def ingest(
                 f"{states.near_radius} of 64 bits."
             )
         splits = _splits(rows, found, states, val_share, seed)
-        folder.write_parts(IMAGES, _images(rows, found, states, splits))
+        folder.write_parts(IMAGES, _images(rows, found, states, splits, _stamped(rows, stamps, 2)))
         folder.write_table(_MODIFIED, _times(rows, stamps))
         folder.file(tables.READ).unlink(missing_ok=True)
         if before is not None:
@@ -336,11 +367,31 @@ def _check_settings(min_side: int, min_images: int, val_share: float, seed: int,
 def _check_apart(work: Path, given: dict[str, Source]) -> None:
     """Refuse to write into a folder that is read: the user's pictures stay as they are."""
     for source in given.values():
-        if source.kind == "folders" and work.resolve().is_relative_to(source.place):
+        if Path(source.place).is_dir() and work.resolve().is_relative_to(source.place):
             raise UsageError(
                 f"The work folder {work} would lie inside the pictures' folder {source.given}: "
                 "give one outside it with -o."
             )
+
+
+def _unpacked(work: Path, key: str, quiet: bool, packed: Packed) -> str:
+    """Unpack a source into the work folder, unless that was done; return the path of the tar."""
+    folder = WorkFolder.create(work)
+    name, about = f"{UNPACKED}/{key}.tar", {"source": packed.given, "version": packed.version}
+    record = folder.file(f"{UNPACKED}/{key}.json")
+    with folder.lock(lambda message: say(message, quiet=quiet)):
+        if record.is_file() and json.loads(record.read_text(encoding="utf-8"))["version"] == packed.version:
+            return str(folder.file(name).resolve())
+        say(
+            f"{packed.given} is {packed.what}: its pictures are unpacked into {folder.file(name)}, as training "
+            "reads each of them in place.",
+            quiet=quiet,
+        )
+        record.unlink(missing_ok=True)
+        with Progress("unpacking", packed.size, "bytes", quiet=quiet, aside=True) as progress:
+            folder.write_with(name, lambda file: packed.write_tar(file, progress.advance))
+        folder.write_json(f"{UNPACKED}/{key}.json", about)
+    return str(folder.file(name).resolve())
 
 
 def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
@@ -491,6 +542,7 @@ def _scan(
     rows: Rows,
     stamps: dict[str, NDArray[np.int64]],
     settings: dict[str, Any],
+    earlier: Sequence[Callable[[WorkFolder, dict[str, Any]], Known | None]],
     workers: int | None,
     quiet: bool,
 ) -> Findings:
@@ -509,9 +561,9 @@ def _scan(
             found.put(rows.of(origin)[aside], [Found(*why) for why in source.listing.set_aside.values()])
             unread[origin][aside] = False
     done = np.zeros(len(rows), dtype=np.bool_)
-    for earlier in (_known, _interrupted):
+    for reading in earlier:
         # One at a time: an earlier table of a million files takes some hundred megabytes.
-        known = earlier(folder, settings)
+        known = reading(folder, settings)
         if known is None:
             continue
         for origin, source in rows.given.items():
@@ -648,7 +700,9 @@ def _codes(values: pa.Array) -> NDArray[np.int64] | None:
     return found
 
 
-def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8]) -> Iterator[pa.Table]:
+def _images(
+    rows: Rows, found: Findings, states: States, splits: NDArray[np.int8], offsets: NDArray[np.int64]
+) -> Iterator[pa.Table]:
     """Give the table of images in parts, of which one at a time is in memory."""
     import numpy as np
     import pyarrow as pa
@@ -661,7 +715,7 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
     sizes = (side[found.decoded].astype(np.int64) for side in (found.width, found.height))
     odd[found.decoded] = odd_size(*sizes)
     kinds = tables.schema(tables.IMAGES)
-    listed = {name: rows.column(f"{name}s") for name in ("file_name", "label", "group", "url", "licence", "rank")}
+    listed = {name: rows.column(column) for name, column in _LISTED.items()}
     for start in range(0, len(rows), _PART):
         part = slice(start, start + _PART)
         of = {"copy_of": states.copy_of[part], "near_group": states.near_group[part]}
@@ -674,6 +728,7 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
                 "state": Texts(*STATES).column(states.state[part]),
                 "reason": found.reasons.column(states.reason[part]),
                 "label_conflict": states.label_conflict[part],
+                "offset": pa.array(offsets[part], mask=offsets[part] == NOWHERE),
                 "odd_size": pa.array(odd[part], mask=~found.decoded[part]),
                 **{name: column[part].cast(kinds.field(name).type) for name, column in listed.items()},
                 **{name: pa.array(values, mask=values < 0) for name, values in of.items()},
@@ -685,11 +740,19 @@ def _images(rows: Rows, found: Findings, states: States, splits: NDArray[np.int8
 def _times(rows: Rows, stamps: dict[str, NDArray[np.int64]]) -> pa.Table:
     import numpy as np
 
-    modified = np.empty(len(rows), dtype=np.int64)
-    for origin in rows.given:
-        modified[rows.of(origin)] = stamps[origin][:, 1]
+    modified = _stamped(rows, stamps, 1)
     known = np.flatnonzero(modified >= 0)
     return tables.build(tables.MODIFIED, {"image_id": known, "modified": modified[known]})
+
+
+def _stamped(rows: Rows, stamps: dict[str, NDArray[np.int64]], column: int) -> NDArray[np.int64]:
+    """Return a part of each row's stamp."""
+    import numpy as np
+
+    found = np.empty(len(rows), dtype=np.int64)
+    for origin in rows.given:
+        found[rows.of(origin)] = stamps[origin][:, column]
+    return found
 
 
 def _result(folder: WorkFolder, seconds: float) -> Ingestion:

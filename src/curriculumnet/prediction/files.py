@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Bytes, Folder, may_be_image, open_bytes, open_tar, split_root
+from curriculumnet.images.archives import holder_of, is_url, may_be_image, open_bytes, split_root
 from curriculumnet.images.decode import TooLarge, Unreadable
+from curriculumnet.images.folder import Folder
 from curriculumnet.images.loader import in_workers
+from curriculumnet.images.stored import Bytes
+from curriculumnet.images.tar import open_tar
 from curriculumnet.images.views import View
 
 if TYPE_CHECKING:
@@ -64,10 +67,10 @@ def find(files: Sequence[str]) -> list[Asked]:
     asked: list[Asked] = []
     for given in files:
         path, inner = split_root(given)
-        if _holds_files(path):
+        if is_url(path) or _holds_files(Path(path)):
             asked += _inside(given, path, inner)
         else:
-            asked.append(Asked(_printable(given), Folder(os.fspath(path.parent)), path.name))
+            asked.append(Asked(_printable(given), Folder(os.fspath(Path(path).parent)), Path(path).name))
     return asked
 
 
@@ -136,15 +139,18 @@ def _holds_files(path: Path) -> bool:
         return False
 
 
-def _inside(given: str, path: Path, inner: str) -> list[Asked]:
-    if inner and path.is_file() and (tar := open_tar(path)).index.find(inner) is not None:
+def _inside(given: str, path: str, inner: str) -> list[Asked]:
+    holder, name = holder_of(path)
+    if inner and name and (tar := open_tar(holder, name)).index.find(inner) is not None:
         return [Asked(_printable(given), tar, inner)]
+    if name and not name.lower().endswith(".tar"):
+        return [Asked(_printable(given), holder, name)]
     place = open_bytes(given)
     names = [name for name in place.names() if may_be_image(name)]
     if not names:
         raise SourceError(f"{given} holds no picture: give pictures, or folders or tars that hold some.")
     inside_tar = f"{path}#{inner}/" if inner else f"{path}#"
-    begin = given.rstrip("/\\") + "/" if path.is_dir() else inside_tar
+    begin = inside_tar if name else given.rstrip("/\\") + "/"
     return [Asked(_printable(begin + name), place, name) for name in names]
 
 

@@ -200,7 +200,7 @@ def _read(folder: WorkFolder, compare: tuple[str, str] | None) -> tuple[Contents
     followed = [run.settings.get("curriculum") for run in runs if pair and run.name == pair[0]]
     contents = Contents(
         project=_project(folder),
-        images=_read_images(folder),
+        images=tables.read_images(folder.file(IMAGES), (*_IMAGE_COLUMNS, *tables.PLACES, *tables.QUALITY)),
         curriculum=_read_curriculum(folder, followed[0] if followed else None),
         runs=runs,
         runs_left_out=len(names) - len(kept),
@@ -208,14 +208,6 @@ def _read(folder: WorkFolder, compare: tuple[str, str] | None) -> tuple[Contents
         outdated=_outdated(folder, [name for name in kept if name not in measured]),
     )
     return contents, pair
-
-
-def _read_images(folder: WorkFolder) -> pa.Table:
-    """Read what the page shows of the images; of a table made by an earlier version what it has of that."""
-    import pyarrow.parquet as pq
-
-    known = set(pq.read_schema(folder.file(IMAGES)).names)
-    return tables.read(folder.file(IMAGES), [name for name in (*_IMAGE_COLUMNS, *tables.QUALITY) if name in known])
 
 
 def _read_run(folder: WorkFolder, name: str, *, measured: bool) -> Run:

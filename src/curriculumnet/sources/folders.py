@@ -8,7 +8,8 @@ from __future__ import annotations
 import posixpath
 import sys
 
-from curriculumnet.images.archives import Bytes, may_be_image
+from curriculumnet.images.archives import may_be_image
+from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
 
 IN_NO_CATEGORY = "in no category's folder"
@@ -19,13 +20,14 @@ _OUTSIDE = "its name leads out of the archive"
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
-def read_folders(files: Bytes) -> Listing:
-    """List the pictures in class folders.
+def recognise(place: Place, columns: Columns) -> bool:
+    """Take any folder or tar: this kind is asked last."""
+    del columns
+    return not place.name
 
-    Parameters
-    ----------
-    files : Bytes
-        A folder or a tar.
+
+def read(place: Place, columns: Columns) -> Listing:
+    """List the pictures in class folders.
 
     Returns
     -------
@@ -33,6 +35,8 @@ def read_folders(files: Bytes) -> Listing:
         In code-point order of the names. Set aside are pictures that lie beside the categories' folders, names that
         lead out of an archive, and what is no file: pipes, devices, and the links in an archive.
     """
+    del columns
+    files = place.files
     regular, others = files.contents()
     strange = {name: _NO_FILE for name in set(others).difference(regular) if may_be_image(name)}
     strange |= {name: _OUTSIDE for name in others if _leads_outside(name)}

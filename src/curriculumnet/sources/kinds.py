@@ -1,28 +1,84 @@
-"""What a source is: a folder, a tar, a list or a table; and its files, whatever it is."""
+"""What a source is: found out by what lies there; and its files, whatever it is."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curriculumnet.errors import SourceError, UsageError
-from curriculumnet.images.archives import GONE, Bytes, Folder, Tar, compression, open_tar, split_root
-from curriculumnet.sources.folders import read_folders
+from curriculumnet.images.archives import holder_of, is_archive, is_url, split_root
+from curriculumnet.images.stored import GONE, Bytes, Holder
+from curriculumnet.images.tar import compression, open_tar
+from curriculumnet.sources import (
+    class_tars,
+    clothing1m,
+    curriculum_lists,
+    folders,
+    food101n,
+    hugging_face,
+    img2dataset,
+    lists,
+    tables,
+    webdataset,
+    webvision,
+)
+from curriculumnet.sources.layout import COLUMNS, Columns, HeldPlace, Place
 from curriculumnet.sources.listing import Listing
-from curriculumnet.sources.lists import LIST_ENDINGS, read_list
-from curriculumnet.sources.tables import TABLE_ENDINGS, read_table
+from curriculumnet.sources.packed import Packed, packed_at
 
 _WHAT = (
-    f"give a folder, an uncompressed .tar, a list ({', '.join(LIST_ENDINGS)}) or a table ({', '.join(TABLE_ENDINGS)})."
+    "give a folder, a tar or another archive, a list "
+    f"({', '.join(lists.LIST_ENDINGS)}) or a table ({', '.join(tables.TABLE_ENDINGS)})."
 )
 
 _AT_ONCE = 8192
 """Values that are made into Python strings at a time."""
+
+
+class Kind(NamedTuple):
+    """A kind of source.
+
+    Attributes
+    ----------
+    what : str
+        What a person calls it, in the plural or with an article.
+    recognise : callable
+        Says whether a place holds it.
+    read : callable
+        Lists its files.
+    has_columns : bool
+        Whether groups and ranks can be asked of it by the name of a column.
+    """
+
+    what: str
+    recognise: Callable[[Place, Columns], bool]
+    read: Callable[[Place, Columns], Listing]
+    has_columns: bool = False
+
+
+KINDS = {
+    "table": Kind("a table", tables.recognise, tables.read, has_columns=True),
+    "list": Kind("a list", lists.recognise, lists.read),
+    "webvision": Kind("WebVision's lists", webvision.recognise, webvision.read),
+    "clothing1m": Kind("Clothing1M", clothing1m.recognise, clothing1m.read),
+    "food101n": Kind("Food-101N", food101n.recognise, food101n.read),
+    "img2dataset": Kind("shards of img2dataset", img2dataset.recognise, img2dataset.read, has_columns=True),
+    "huggingface": Kind(
+        "a folder with a table of metadata", hugging_face.recognise, hugging_face.read, has_columns=True
+    ),
+    "curriculum-lists": Kind("a curriculum's lists", curriculum_lists.recognise, curriculum_lists.read),
+    "webdataset": Kind("WebDataset", webdataset.recognise, webdataset.read, has_columns=True),
+    "class-tars": Kind("tars of categories", class_tars.recognise, class_tars.read),
+    "folders": Kind("class folders", folders.recognise, folders.read),
+}
+"""The kinds of sources, in the order in which they are asked whether one is theirs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +92,7 @@ class Source:
     place : str
         The same, made absolute: what tells one source from another.
     kind : str
-        ``folders``, ``list`` or ``table``; ``tar`` for any of them inside a tar.
+        One of `KINDS`.
     table : str
         The list or table in that folder which names the files; empty where the folder itself is the source.
     files : Bytes
@@ -52,14 +108,19 @@ class Source:
     files: Bytes
     listing: Listing
 
+    @property
+    def what(self) -> str:
+        """What it was taken for."""
+        return KINDS[self.kind].what
+
     def stamps(self) -> NDArray[np.int64]:
-        """Return each file's size and time, as `images.archives.Stamp` has them; GONE where its row is set aside.
+        """Return each file's size, time and offset, as `images.stored.Stamp` has them; GONE where its row is set aside.
 
         Returns
         -------
-        ndarray of int64, shape (n, 2)
+        ndarray of int64, shape (n, 3)
         """
-        found = np.full((len(self.listing), 2), GONE, dtype=np.int64)
+        found = np.full((len(self.listing), 3), GONE, dtype=np.int64)
         for row, name in enumerate(self.listing.names):
             if row not in self.listing.set_aside:
                 found[row] = self.files.stamp(name)
@@ -70,12 +131,12 @@ class Source:
 
         Parameters
         ----------
-        stamps : ndarray of int64, shape (n, 2)
+        stamps : ndarray of int64, shape (n, 3)
             As `stamps` gives them.
         """
         listing = self.listing
         digest = hashlib.blake2b(self.files.version().encode(), digest_size=16)
-        digest.update(np.ascontiguousarray(stamps, dtype="<i8").data)
+        digest.update(np.ascontiguousarray(stamps[:, :2], dtype="<i8").data)
         columns = [
             listing.file_names,
             listing.labels,
@@ -84,8 +145,8 @@ class Source:
             listing.urls,
             listing.licences,
         ]
-        # Without ranks the digest is that of versions which knew none.
-        for column in columns if listing.ranks is None else [*columns, listing.ranks]:
+        # Without ranks and queries the digest is that of versions which knew none.
+        for column in [*columns, *(each for each in (listing.ranks, listing.queries) if each is not None)]:
             digest.update(b"\1")
             if column is None:
                 continue
@@ -96,8 +157,8 @@ class Source:
         return digest.hexdigest()
 
 
-def check_there(given: str | os.PathLike[str]) -> tuple[Path, str]:
-    """Return a source's path, and the part of it that is meant if it is a tar; nothing is read.
+def check_there(given: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return a source's path, and the part of it that is meant if it is an archive; nothing is read.
 
     Raises
     ------
@@ -113,7 +174,7 @@ def check_there(given: str | os.PathLike[str]) -> tuple[Path, str]:
         ) from None
     path, inner = split_root(text)
     # Path.exists would raise where a folder above may not be entered.
-    if not os.path.exists(path):  # noqa: PTH110
+    if not is_url(path) and not os.path.exists(path):  # noqa: PTH110
         raise SourceError(f"{text} is not there, or may not be read: check the name, or the folder that you are in.")
     return path, inner
 
@@ -121,75 +182,70 @@ def check_there(given: str | os.PathLike[str]) -> tuple[Path, str]:
 def read_source(
     given: str | os.PathLike[str],
     *,
-    label_column: str = "label",
-    file_column: str = "file_name",
-    group_column: str | None = None,
-    rank_column: str | None = None,
+    columns: Columns = COLUMNS,
+    unpack: Callable[[Packed], str] | None = None,
 ) -> Source:
     """Find out what a source is, and list its files.
 
     Parameters
     ----------
     given : path-like
-        A folder of class folders, a list, a table, or an uncompressed tar; ``x.tar#part`` is a folder, list or table
-        inside one.
-    label_column, file_column, group_column, rank_column : str
+        A folder, a list, a table, an archive, or the URL of one; ``x.tar#part`` is a folder, list or table inside one.
+    columns : Columns
         Which columns of a table hold what.
+    unpack : callable, optional
+        Called where the pictures have no place of their own, as in a compressed archive: it unpacks them, and returns
+        the path of the uncompressed tar.
 
     Raises
     ------
     SourceError
         It is not there, or is nothing that holds or names pictures.
     UsageError
-        A column of groups or ranks is asked of what is no table.
+        A column of groups or ranks is asked of what has no columns.
     """
     text = os.fspath(given)
     path, inner = check_there(given)
-    path = path.resolve()
-    place = f"{path}#{inner}" if inner else str(path)
-    files, name = _locate(path, inner, text)
-    ending = PurePosixPath(name).suffix.lower()
-    if ending in TABLE_ENDINGS:
-        listing = read_table(
-            files,
-            name,
-            text,
-            label_column=label_column,
-            file_column=file_column,
-            group_column=group_column,
-            rank_column=rank_column,
-        )
-        kind = "table"
-    elif group_column or rank_column:
-        flag = "--group-column" if group_column else "--rank-column"
+    path = path.rstrip("/") if is_url(path) else str(Path(path).resolve())
+    absolute = f"{path}#{inner}" if inner else path
+    holder, name = holder_of(path)
+    packed = packed_at(HeldPlace(holder, name, text), columns)
+    if packed is not None:
+        if unpack is None:
+            raise SourceError(
+                f"{text} is {packed.what}, and pictures in it cannot be read in place: unpack it and give the folder."
+            )
+        holder, name = holder_of(unpack(packed))
+        inner = inner or packed.inner
+    files, table = _located(holder, name, inner, text)
+    place = Place(files, table, text)
+    kind = next(each for each, kind in KINDS.items() if kind.recognise(place, columns))
+    if not KINDS[kind].has_columns and (columns.group or columns.rank):
+        flag = "--group-column" if columns.group else "--rank-column"
         raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")
-    elif ending in LIST_ENDINGS:
-        listing, kind = read_list(files, name, text), "list"
-    else:
-        listing, kind = read_folders(files), "folders"
-    return Source(text, place, "tar" if isinstance(files, Tar) else kind, name, files, listing)
+    return Source(text, absolute, kind, table, files, KINDS[kind].read(place, columns))
 
 
-def _locate(path: Path, inner: str, given: str) -> tuple[Bytes, str]:
+def _located(holder: Holder, name: str, inner: str, given: str) -> tuple[Bytes, str]:
     """Return the folder that a source lies in, and the list or table that it is; no name where it is the folder."""
-    if path.is_dir():
-        return Folder(str(path)), ""
-    ending = path.suffix.lower()
+    endings = (*lists.LIST_ENDINGS, *tables.TABLE_ENDINGS)
+    if not name:
+        return holder, ""
+    ending = PurePosixPath(name).suffix.lower()
     if ending == ".tar":
-        tar = open_tar(path)
-        folder, _, name = inner.rpartition("/")
+        tar = open_tar(holder, name)
+        folder, _, base = inner.rpartition("/")
         if tar.index.find(inner) is not None:
-            if PurePosixPath(inner).suffix.lower() not in (*LIST_ENDINGS, *TABLE_ENDINGS):
+            if PurePosixPath(inner).suffix.lower() not in endings:
                 raise SourceError(f"{given} is a file, but no list or table: {_WHAT}")
-            return tar.inside(folder), name
+            return tar.inside(folder), base
         return tar.inside(inner), ""
-    if ending in (*LIST_ENDINGS, *TABLE_ENDINGS):
-        return Folder(str(path.parent)), path.name
-    kind = compression(path)
+    if ending in endings:
+        return holder, name
+    kind = compression(holder.read_range(name, 0, 8))
     if kind:
         raise SourceError(
-            f"{given} is compressed ({kind}), and pictures in it cannot be read in place: "
-            "unpack it and give the folder."
+            f"{given} is compressed ({kind}), which cannot be unpacked here: unpack it and give the folder."
         )
     raise SourceError(f"{given} is no source of pictures: {_WHAT}")
 
@@ -203,6 +259,18 @@ def source_name(given: str | os.PathLike[str]) -> str:
     path, inner = split_root(given)
     if inner:
         last = PurePosixPath(inner)
-        return last.stem if last.suffix.lower() in (*LIST_ENDINGS, *TABLE_ENDINGS) else last.name
-    path = path.resolve()
-    return path.name if path.is_dir() else path.stem
+        return last.stem if last.suffix.lower() in (*lists.LIST_ENDINGS, *tables.TABLE_ENDINGS) else last.name
+    name = path.rstrip("/").rpartition("/")[2] if is_url(path) else Path(path).resolve().name
+    if not is_url(path) and Path(path).is_dir():
+        return name
+    return _stem(name)
+
+
+def _stem(name: str) -> str:
+    """Return a file's name without its ending, of which some have two parts.
+
+    >>> _stem("pets.tar.gz"), _stem("my.pets.csv")
+    ('pets', 'my.pets')
+    """
+    stem = PurePosixPath(name).stem
+    return PurePosixPath(stem).stem if is_archive(name) and stem.lower().endswith(".tar") else stem

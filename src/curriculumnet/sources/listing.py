@@ -52,7 +52,8 @@ class Listing:
     Attributes
     ----------
     root : str
-        Where the names lie, for `curriculumnet.images.archives.open_bytes`.
+        Where the names lie, for `curriculumnet.images.archives.open_bytes`. In a folder, ``x.tar#name`` is a member of
+        a tar that lies there.
     file_names : pyarrow.StringArray
         Relative to the root, with ``/``.
     labels : pyarrow.DictionaryArray of string
@@ -63,10 +64,16 @@ class Listing:
         What a table's further columns tell; None when there is no such column.
     ranks : pyarrow.DoubleArray or None
         The source's own order, lower is better; None when there is no such column.
+    queries : pyarrow.DictionaryArray of string or None
+        The words that each was found by; None when there is no such column.
     set_aside : dict of int to (str, str)
         State and reason of rows that cannot be used whatever their bytes are.
     not_images : int
         Files that were passed over because of their names: hidden ones, texts, tables, archives.
+    checked_splits : tuple of str
+        Splits whose labels were checked by people, as the source's makers say.
+    notes : tuple of str
+        Sentences on what differs from what is known of such a source.
     """
 
     root: str
@@ -77,8 +84,11 @@ class Listing:
     urls: pa.Array | None = None
     licences: pa.Array | None = None
     ranks: pa.DoubleArray | None = None
+    queries: pa.Array | None = None
     set_aside: dict[int, tuple[str, str]] = field(default_factory=dict)
     not_images: int = 0
+    checked_splits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -98,11 +108,15 @@ def make_listing(
     *,
     unlabelled: str,
     refused: Mapping[str, str] | None = None,
-    groups: list[str | None] | None = None,
-    urls: list[str | None] | None = None,
-    licences: list[str | None] | None = None,
-    ranks: list[float | None] | None = None,
+    set_aside: Mapping[int, tuple[str, str]] | None = None,
+    groups: Sequence[str | None] | None = None,
+    urls: Sequence[str | None] | None = None,
+    licences: Sequence[str | None] | None = None,
+    ranks: Sequence[float | None] | None = None,
+    queries: Sequence[str | None] | None = None,
     not_images: int = 0,
+    checked_splits: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Listing:
     """Make a listing whose text is valid, and set aside the rows that cannot be used.
 
@@ -112,18 +126,22 @@ def make_listing(
         The reason why a row without a label is refused.
     refused : mapping of str to str, optional
         Names that are refused, with the reason.
+    set_aside : mapping of int to (str, str), optional
+        State and reason of rows that the source itself says are not there.
     """
-    set_aside = {}
+    aside = {}
     shown = list(file_names)
     for row, (name, label) in enumerate(zip(file_names, labels, strict=True)):
-        if not name:
-            set_aside[row] = _NO_NAME
+        if set_aside and row in set_aside:
+            shown[row], aside[row] = printable(name), set_aside[row]
+        elif not name:
+            aside[row] = _NO_NAME
         elif not is_valid(name):
-            shown[row], set_aside[row] = printable(name), _NOT_UTF8
+            shown[row], aside[row] = printable(name), _NOT_UTF8
         elif refused and name in refused:
-            set_aside[row] = ("refused", refused[name])
+            aside[row] = ("refused", refused[name])
         elif not label:
-            set_aside[row] = ("refused", unlabelled)
+            aside[row] = ("refused", unlabelled)
     return Listing(
         root,
         pa.array(shown, pa.string()),
@@ -133,8 +151,11 @@ def make_listing(
         None if urls is None else pa.array(_printable(urls), pa.string()),
         None if licences is None else _few_kinds(_printable(licences)),
         None if ranks is None else pa.array(ranks, pa.float64()),
-        set_aside,
+        None if queries is None else _few_kinds(_printable(queries)),
+        aside,
         not_images,
+        checked_splits,
+        notes,
     )
 
 
@@ -159,5 +180,5 @@ def printable(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _printable(column: list[str | None]) -> list[str | None]:
+def _printable(column: Sequence[str | None]) -> list[str | None]:
     return [value if value is None else printable(value) for value in column]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Bytes
+from curriculumnet.images.stored import Bytes
+from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, is_valid, make_listing
 from curriculumnet.sources.text import file_name, text_of
 
@@ -16,11 +18,31 @@ _LAST_SPACE = re.compile(r"[ \t]+(?=[^ \t]*$)")
 LIST_ENDINGS = (".txt", ".list", ".lst")
 
 
-def read_list(files: Bytes, name: str, given: str) -> Listing:
+def recognise(place: Place, columns: Columns) -> bool:
+    """Take a text file."""
+    del columns
+    return place.name.lower().endswith(LIST_ENDINGS)
+
+
+def read(place: Place, columns: Columns) -> Listing:
     """List the pictures that a text file names.
 
     A line holds a path, which may have spaces, and after the last space or tab a label. Paths are relative to the
     list's folder.
+
+    Raises
+    ------
+    SourceError
+        A line has no label, or one that is not UTF-8.
+    """
+    del columns
+    lines = list(lines_of(place.files, place.name, place.given))
+    names, labels = [name for name, _ in lines], [label for _, label in lines]
+    return make_listing(place.files.root, names, labels, [None] * len(names), unlabelled="no label")
+
+
+def lines_of(files: Bytes, name: str, given: str) -> Iterator[tuple[str, str]]:
+    """Give the path and the label in each line of a text file.
 
     Parameters
     ----------
@@ -36,7 +58,6 @@ def read_list(files: Bytes, name: str, given: str) -> Listing:
     SourceError
         A line has no label, or one that is not UTF-8.
     """
-    names, labels = [], []
     # Names may hold what else ends a line, or is a space, in Unicode.
     for number, whole in enumerate(_LINE_END.split(text_of(files, name, given)), 1):
         line = whole.strip(_SPACE)
@@ -47,6 +68,4 @@ def read_list(files: Bytes, name: str, given: str) -> Listing:
             raise SourceError(f"Line {number} of {given} has no label ({line[:80]!r}): write `path label`.")
         if not is_valid(parts[1]):
             raise SourceError(f"The label in line {number} of {given} is not UTF-8 text: save the list as UTF-8.")
-        names.append(file_name(parts[0]))
-        labels.append(parts[1])
-    return make_listing(files.root, names, labels, [None] * len(names), unlabelled="no label")
+        yield file_name(parts[0]), parts[1]

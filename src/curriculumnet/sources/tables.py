@@ -6,44 +6,45 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Bytes
+from curriculumnet.images.stored import Bytes
+from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, is_valid, make_listing
 from curriculumnet.sources.text import bytes_of, file_name, text_of
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-}
+_DOWNLOADED = "success"
+"""The status of a URL whose picture img2dataset has."""
 
-Columns = dict[str, list[Any]]
+Cells = dict[str, list[Any]]
+"""A table: its columns by their titles."""
 
 
-def read_table(
-    files: Bytes,
-    name: str,
-    given: str,
-    *,
-    label_column: str,
-    file_column: str,
-    group_column: str | None = None,
-    rank_column: str | None = None,
-) -> Listing:
-    """List the pictures that a table names.
+def recognise(place: Place, columns: Columns) -> bool:
+    """Take a table."""
+    del columns
+    return place.name.lower().endswith(TABLE_ENDINGS)
 
-    Names are relative to the table's folder. Beside the named columns, `split`, `url` and `licence` (or `license`)
-    are taken where they are there.
+
+def read(place: Place, columns: Columns) -> Listing:
+    """List the pictures that a table names, relative to its folder.
+
+    Raises
+    ------
+    SourceError
+        As of `cells_of` and `listing_of`.
+    """
+    cells = cells_of(place.files, place.name, place.given)
+    return listing_of(cells, columns, root=place.files.root, given=place.given, set_aside=not_downloaded(cells))
+
+
+def cells_of(files: Bytes, name: str, given: str) -> Cells:
+    """Return a table.
 
     Parameters
     ----------
@@ -53,44 +54,105 @@ def read_table(
         The table.
     given : str
         What to call it in a message.
-    label_column, file_column, group_column, rank_column : str
-        Which columns hold what.
 
     Raises
     ------
     SourceError
-        A column is missing or holds more than one value a row, the table is damaged, a split has an unknown name, or a
-        rank is no finite number.
+        It is damaged.
     """
     ending = PurePosixPath(name).suffix.lower()
     if ending == ".parquet":
-        columns = _parquet(bytes_of(files, name, given), given)
-    elif ending == ".jsonl":
-        columns = _json_lines(text_of(files, name, given), given)
-    else:
-        columns = _delimited(text_of(files, name, given), "\t" if ending == ".tsv" else ",", given)
-    labels = _needed(columns, label_column, "label-column", given)
+        return _parquet(bytes_of(files, name, given), given)
+    if ending == ".jsonl":
+        return _json_lines(text_of(files, name, given), given)
+    return _delimited(text_of(files, name, given), "\t" if ending == ".tsv" else ",", given)
+
+
+def stacked(parts: list[Cells]) -> Cells:
+    """Return several tables as one, with the columns of all; None where a table has not the column."""
+    titles = dict.fromkeys(title for part in parts for title in part)
+    rows = [len(next(iter(part.values()), [])) for part in parts]
+    return {
+        title: [value for part, n in zip(parts, rows, strict=True) for value in part.get(title, [None] * n)]
+        for title in titles
+    }
+
+
+def not_downloaded(cells: Cells) -> dict[int, tuple[str, str]]:
+    """Return state and reason of the URLs whose pictures img2dataset did not download, by their rows.
+
+    It has written what came of each into the columns `status` and `error_message`.
+    """
+    if not {"key", "status", "error_message"} <= cells.keys():
+        return {}
+    return {
+        row: ("missing", f"not downloaded: {error or status or 'no status'}")
+        for row, (status, error) in enumerate(zip(cells["status"], cells["error_message"], strict=True))
+        if status != _DOWNLOADED
+    }
+
+
+def listing_of(
+    cells: Cells,
+    columns: Columns,
+    *,
+    root: str,
+    given: str,
+    splits: Sequence[str | None] | None = None,
+    set_aside: Mapping[int, tuple[str, str]] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Listing:
+    """Make a listing of a table.
+
+    Beside the named columns, `split`, `group`, `rank`, `query`, `url` and `licence` (or `license`) are taken where they
+    are there.
+
+    Parameters
+    ----------
+    cells : dict of str to list
+        The table.
+    columns : Columns
+        Which columns hold what.
+    root : str
+        Where the names of the files lie.
+    given : str
+        What to call the table in a message.
+    splits : sequence of str or None, optional
+        The split of each row, where the table does not tell.
+    set_aside : mapping of int to (str, str), optional
+        State and reason of rows whose files are not there.
+
+    Raises
+    ------
+    SourceError
+        A column is missing or holds more than one value a row, a split has an unknown name, or a rank is no finite
+        number.
+    """
+    labels = needed(cells, columns.label, "label-column", given)
     for row, label in enumerate(labels):
         if label and not is_valid(label):
             raise SourceError(f"The label in row {row + 1} of {given} is not UTF-8 text: save the table as UTF-8.")
-    names = _needed(columns, file_column, "file-column", given)
+    names = needed(cells, columns.file, "file-column", given)
     return make_listing(
-        files.root,
+        root,
         [file_name(each or "") for each in names],
         [(label or "").strip() for label in labels],
-        _splits(_texts(columns, "split", given), len(labels), given),
+        _splits(_texts(cells, "split", given), len(labels), given) if "split" in cells or splits is None else splits,
         unlabelled="no label",
-        groups=_needed(columns, group_column, "group-column", given) if group_column else None,
-        ranks=_ranks(columns, rank_column, given) if rank_column else None,
-        urls=_texts(columns, "url", given),
-        licences=_texts(columns, "licence" if "licence" in columns else "license", given),
+        set_aside=set_aside,
+        groups=needed(cells, columns.group, "group-column", given) if columns.group else _single(cells, "group", given),
+        ranks=_ranks(cells, columns.rank, given) if columns.rank else _numbers(cells),
+        queries=_single(cells, "query", given),
+        urls=_texts(cells, "url", given),
+        licences=_texts(cells, "licence" if "licence" in cells else "license", given),
+        notes=notes,
     )
 
 
 # -- formats ----------------------------------------------------------------------------------------------------------
 
 
-def _delimited(text: str, delimiter: str, given: str) -> Columns:
+def _delimited(text: str, delimiter: str, given: str) -> Cells:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         header = next(reader, [])
@@ -109,7 +171,7 @@ def _delimited(text: str, delimiter: str, given: str) -> Columns:
     return {title: [row[place] for row in rows] for title, place in places.items()}
 
 
-def _json_lines(text: str, given: str) -> Columns:
+def _json_lines(text: str, given: str) -> Cells:
     rows = []
     # JSON may hold other separators of lines than this one inside its texts.
     for number, line in enumerate(text.split("\n"), 1):
@@ -128,39 +190,105 @@ def _json_lines(text: str, given: str) -> Columns:
     return {title: [row.get(title) for row in rows] for title in titles}
 
 
-def _parquet(data: bytes, given: str) -> Columns:
+def _parquet(data: bytes, given: str) -> Cells:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data))
+        schema = file.schema_arrow
+        # Nested and binary columns, such as pictures, are only named: no value of theirs is wanted.
+        plain = [field.name for field in schema if not (pa.types.is_nested(field.type) or _is_binary(field.type))]
+        table = file.read(plain)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise SourceError(f"{given} is no Parquet table, or is damaged ({reason}): make it anew.") from error
-    nested = {field.name for field in table.schema if pa.types.is_nested(field.type) or pa.types.is_binary(field.type)}
-    # Nested and binary columns, such as pictures, are only named: no value of theirs is wanted.
+    names = class_names(schema)
     return {
-        title: [[]] * table.num_rows if title in nested else table.column(place).to_pylist()
-        for place, title in enumerate(table.column_names)
+        title: named(table[title].to_pylist(), names.get(title)) if title in plain else [[]] * file.metadata.num_rows
+        for title in schema.names
     }
+
+
+def _is_binary(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """Return what the numbers in columns of labels stand for, where Hugging Face's `datasets` has written that down.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+
+    Returns
+    -------
+    dict of str to list of str
+        By the titles of the columns.
+    """
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return {title: each["names"] for title, each in features.items() if each.get("_type") == "ClassLabel"}
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return {}
+
+
+def named(values: list[Any], names: list[str] | None) -> list[Any]:
+    """Return numbers as the names that they stand for, if they stand for any; -1 is none."""
+    if names is None:
+        return values
+    return [names[value] if isinstance(value, int) and 0 <= value < len(names) else None for value in values]
 
 
 # -- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _needed(columns: Columns, title: str, flag: str, given: str) -> list[str | None]:
-    values = _texts(columns, title, given)
+def needed(cells: Cells, title: str, flag: str, given: str) -> list[str | None]:
+    """Return a column as text, None where it is empty.
+
+    Raises
+    ------
+    SourceError
+        There is no such column, or it holds more than one value a row.
+    """
+    values = _texts(cells, title, given)
     if values is None:
-        known = ", ".join(repr(name) for name in columns) or "none"
+        known = ", ".join(repr(name) for name in cells) or "none"
         raise SourceError(f"{given} has no column {title!r}; its columns are {known}: name the right one by --{flag}.")
     return values
 
 
-def _texts(columns: Columns, title: str, given: str) -> list[str | None] | None:
+def _texts(cells: Cells, title: str, given: str) -> list[str | None] | None:
     """Return a column as text, None where it is empty; None when there is no such column."""
-    if title not in columns:
+    return texts(cells, title, given) if title in cells else None
+
+
+def texts(cells: Cells, title: str, given: str) -> list[str | None]:
+    """Return a column as text, None where it is empty.
+
+    Raises
+    ------
+    SourceError
+        It holds more than one value a row.
+    """
+    return [_text(value, title, given) for value in cells[title]]
+
+
+def _single(cells: Cells, title: str, given: str) -> list[str | None] | None:
+    """Return a column that nobody named as text; None when there is none of single values."""
+    if any(isinstance(value, list | dict) for value in cells.get(title, ())):
         return None
-    return [_text(value, title, given) for value in columns[title]]
+    return _texts(cells, title, given)
+
+
+def _numbers(cells: Cells) -> list[float | None] | None:
+    """Return the column `rank`, if all it holds are finite numbers."""
+    try:
+        return _ranks(cells, "rank", "") if "rank" in cells else None
+    except SourceError:
+        return None
 
 
 def _text(value: Any, title: str, given: str) -> str | None:
@@ -174,10 +302,10 @@ def _text(value: Any, title: str, given: str) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _ranks(columns: Columns, title: str, given: str) -> list[float | None]:
-    texts = _needed(columns, title, "rank-column", given)
+def _ranks(cells: Cells, title: str, given: str) -> list[float | None]:
+    texts = needed(cells, title, "rank-column", given)
     # A text of a floating-point number may have lost its last digits.
-    values = [value if isinstance(value, float) else text for value, text in zip(columns[title], texts, strict=True)]
+    values = [value if isinstance(value, float) else text for value, text in zip(cells[title], texts, strict=True)]
     return [_rank(value, row, title, given) for row, value in enumerate(values, 1)]
 
 
@@ -205,8 +333,8 @@ def _splits(values: Sequence[str | None] | None, rows: int, given: str) -> list[
             f"The column 'split' of {given} has the value {strange[0]!r}, but must hold train, val or test: "
             "change it, or give the column another name."
         )
-    return [_SPLITS[value.strip().lower()] if value else None for value in values]
+    return [SPLITS[value.strip().lower()] if value else None for value in values]
 
 
 def _unknown(values: Iterable[str | None]) -> set[str]:
-    return {value for value in set(values) if value and value.strip().lower() not in _SPLITS}
+    return {value for value in set(values) if value and value.strip().lower() not in SPLITS}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
+from collections.abc import Mapping
+
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import Bytes
+from curriculumnet.images.stored import Bytes
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -44,3 +48,21 @@ def file_name(written: str) -> str:
     """
     name = written if "/" in written else written.replace("\\", "/")
     return name.removeprefix("./").rstrip("/")
+
+
+def lines(files: Bytes, name: str, given: str) -> list[str]:
+    """Return the lines of a list that are not empty, without the spaces around them.
+
+    Raises
+    ------
+    SourceError
+        It may not be read, or is UTF-16.
+    """
+    text = text_of(files, name, posixpath.join(given, name))
+    return [line.strip() for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
+
+
+def differences(name: str, published: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a sentence on what a data set should have and has not; none where all is there."""
+    other = [f"{n:,} {what}, not {published[what]:,}" for what, n in found.items() if n != published[what]]
+    return (f"This {name} is not as it was published: it has {'; '.join(other)}.",) if other else ()

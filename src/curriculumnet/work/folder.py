@@ -39,6 +39,8 @@ STARTED = "path"
 """The key of project.json for how the whole path was started last, and whether it has ended."""
 COMPARISONS = "comparisons.json"
 REPORT = "report.html"
+UNPACKED = "unpacked"
+"""The folder of tars into which sources were unpacked that cannot be read in place."""
 _LOCK = "lock.json"
 _GUARD = ".lock"
 _TEMPORARY = ".writing-"
@@ -431,6 +433,7 @@ def _left_by_us(name: str) -> bool:
         IMAGES,
         tables.MODIFIED.file,
         tables.READ,
+        UNPACKED,
         ".DS_Store",
         "Thumbs.db",
         "desktop.ini",

@@ -7,7 +7,7 @@ described once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,13 @@ IMAGES = Table(
         Column("height", "int32", "pixels", "height as shown, after EXIF rotation", nullable=True),
         Column("format", "string", "JPEG, PNG, …", "as found in the bytes, whatever the name says", nullable=True),
         Column("bytes", "int64", "bytes", "the file's size", nullable=True),
+        Column(
+            "offset",
+            "int64",
+            "bytes",
+            "where its bytes begin in the tar that holds it; empty outside one",
+            nullable=True,
+        ),
         Column("digest", "string", "32 hex digits", "BLAKE2b-128 of the bytes", nullable=True),
         Column("pixel_digest", "string", "32 hex digits", "XXH3-128 of size and decoded pixels", nullable=True),
         Column("phash", "uint64", "", "a perceptual hash of the picture; 0 where it is flat", nullable=True),
@@ -111,6 +118,7 @@ IMAGES = Table(
         ),
         Column("group", "string", "", "the sender, patient or shoot that must not be split, if named", nullable=True),
         Column("rank", "float64", "lower is better", "its place in the source's own order, if named", nullable=True),
+        Column("query", "string", "", "the words that it was found by, if the source tells", nullable=True),
         Column("url", "string", "", "where the picture was found, if the source tells", nullable=True),
         Column("licence", "string", "", "the picture's licence, if the source tells", nullable=True),
         Column("dark", "float32", "0 … 1, lower is worse", "luminance that 1 % of its pixels exceed", nullable=True),
@@ -370,6 +378,18 @@ def read(path: str | os.PathLike[str], columns: list[str] | None = None, *, memo
         raise WorkFolderError(
             f"{path} is damaged ({error}): delete it, and start the command again that made it."
         ) from error
+
+
+PLACES = ("source", "file_name", "offset", "bytes", "digest")
+"""The columns of the table of images that tell where a picture's bytes lie, and what they must be."""
+
+
+def read_images(path: str | os.PathLike[str], columns: Sequence[str]) -> pa.Table:
+    """Read some columns of the table of images; those that an earlier version did not write are left out."""
+    import pyarrow.parquet as pq
+
+    known = set(pq.read_schema(Path(path)).names)
+    return read(path, [name for name in dict.fromkeys(columns) if name in known])
 
 
 def read_parts(path: str | os.PathLike[str], columns: list[str]) -> Iterator[pa.Table]:

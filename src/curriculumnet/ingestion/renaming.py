@@ -1,0 +1,83 @@
+"""Categories renamed, merged and left out by a small table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from curriculumnet.errors import SourceError, UnknownNameError, UsageError
+from curriculumnet.images.folder import Folder
+from curriculumnet.sources.kinds import Source
+from curriculumnet.sources.listing import Listing
+from curriculumnet.sources.tables import TABLE_ENDINGS, cells_of, texts
+
+
+def read_names(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read what categories are to be called.
+
+    Parameters
+    ----------
+    path : path-like
+        A table with the columns `label`, as the source has it, and `category`, what it is to be called; the same for
+        several merges them, nothing leaves them out.
+
+    Raises
+    ------
+    SourceError
+        It is not there, or names a label twice or not at all.
+    UsageError
+        It is no table.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise SourceError(f"The table {place} of --rename is not there: check the name.")
+    if place.suffix.lower() not in TABLE_ENDINGS:
+        raise UsageError(f"--rename needs a table ({', '.join(TABLE_ENDINGS)}), but {place} is none.")
+    cells = cells_of(Folder(str(place.parent)), place.name, str(place))
+    if not {"label", "category"} <= cells.keys():
+        raise SourceError(
+            f"{place} has the columns {', '.join(map(repr, cells)) or 'none'}, but --rename needs 'label' and "
+            "'category': give them these titles."
+        )
+    names: dict[str, str] = {}
+    rows = zip(*(texts(cells, title, str(place)) for title in ("label", "category")), strict=True)
+    for row, (label, category) in enumerate(rows, 1):
+        if not label:
+            raise SourceError(f"Row {row} of {place} names no label: write one, or remove the row.")
+        if names.setdefault(label.strip(), (category or "").strip()) != (category or "").strip():
+            raise SourceError(f"{place} has the label {label!r} twice, with two names: keep one of them.")
+    return names
+
+
+def renamed(given: dict[str, Source], names: dict[str, str]) -> dict[str, Source]:
+    """Return sources whose categories have their new names; those that are to be left out keep the old one.
+
+    Raises
+    ------
+    UnknownNameError
+        The crawl has no category of a name that is to be changed.
+    """
+    if not names:
+        return given
+    known = set(given["crawl"].listing.labels.dictionary.to_pylist()) - {""}
+    for label in names:
+        if label not in known:
+            raise UnknownNameError("category", label, known, "It is named in the table of --rename.")
+    return {key: replace(source, listing=_renamed(source.listing, names)) for key, source in given.items()}
+
+
+def left_out(names: dict[str, str]) -> list[str]:
+    """Return the categories that a table leaves out."""
+    return sorted(label for label, category in names.items() if not category)
+
+
+def _renamed(listing: Listing, names: dict[str, str]) -> Listing:
+    old = listing.labels.dictionary.to_pylist()
+    new = [names.get(label) or label for label in old]
+    merged = {label: code for code, label in enumerate(dict.fromkeys(new))}
+    codes = pa.array([merged[label] for label in new], pa.int32())
+    labels = pa.DictionaryArray.from_arrays(codes.take(listing.labels.indices), pa.array(list(merged), pa.string()))
+    return replace(listing, labels=labels)

@@ -1,0 +1,38 @@
+"""Folders of tars without further files: one tar a category, as ImageNet comes, or class folders parted over tars."""
+
+from __future__ import annotations
+
+import posixpath
+
+from curriculumnet.images.archives import may_be_image
+from curriculumnet.sources.layout import Columns, Place
+from curriculumnet.sources.listing import Listing, make_listing
+from curriculumnet.sources.webdataset import splits_of, tars_of
+
+
+def recognise(place: Place, columns: Columns) -> bool:
+    """Take a folder in which nothing but tars could hold pictures."""
+    del columns
+    return not place.name and bool(tars_of(place.files.top()))
+
+
+def read(place: Place, columns: Columns) -> Listing:
+    """List the pictures in the tars; the category is the first folder in a tar, or else the tar's own name."""
+    del columns
+    names: list[str] = []
+    labels: list[str] = []
+    passed_over = 0
+    for tar in tars_of(place.files.top()):
+        members = place.files.members(tar)
+        pictures = [name for name in members if may_be_image(name)]
+        passed_over += len(members) - len(pictures)
+        names += [f"{tar}#{name}" for name in pictures]
+        labels += [name.split("/")[0] if "/" in name else posixpath.splitext(tar)[0] for name in pictures]
+    return make_listing(
+        place.files.root,
+        names,
+        labels,
+        splits_of(iter(names)) if any("/" in name for name in names) else [None] * len(names),
+        unlabelled="no label",
+        not_images=passed_over,
+    )

@@ -1,0 +1,52 @@
+"""Folders as Hugging Face's `datasets` reads them: pictures, and `metadata.csv`, `.jsonl` or `.parquet` beside them."""
+
+from __future__ import annotations
+
+import posixpath
+
+from curriculumnet.sources.layout import SPLITS, Columns, Place
+from curriculumnet.sources.listing import Listing
+from curriculumnet.sources.tables import cells_of, listing_of, needed, stacked
+
+_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+
+
+def recognise(place: Place, columns: Columns) -> bool:
+    """Take a folder with such a table, at the top or in the folders of splits, that names files."""
+    return not place.name and any(
+        columns.file in cells_of(place.files, path, place.called(path))
+        for path in (posixpath.join(folder, name) for folder, name in _tables(place).items())
+    )
+
+
+def read(place: Place, columns: Columns) -> Listing:
+    """List the pictures that the tables name, each relative to its own folder.
+
+    Raises
+    ------
+    SourceError
+        As of `sources.tables`.
+    """
+    parts = []
+    splits: list[str | None] = []
+    for folder, name in _tables(place).items():
+        path = posixpath.join(folder, name)
+        part = cells_of(place.files, path, place.called(path))
+        files = needed(part, columns.file, "file-column", place.called(path))
+        parts.append(part | {columns.file: [posixpath.join(folder, file) if file else None for file in files]})
+        # At the top, the folders of the files tell.
+        splits += [SPLITS.get(folder or (file or "").split("/")[0]) for file in files]
+    return listing_of(
+        stacked(parts),
+        columns,
+        root=place.files.root,
+        given=place.given,
+        splits=splits if "train" in splits else [None] * len(splits),
+    )
+
+
+def _tables(place: Place) -> dict[str, str]:
+    """Return the tables by their folders: the one at the top, or those of the splits."""
+    folders = ["", *(name.rstrip("/") for name in place.files.top() if name.endswith("/") and name[:-1] in SPLITS)]
+    found = {folder: name for folder in folders for name in _METADATA if place.has(posixpath.join(folder, name))}
+    return {"": found[""]} if "" in found else found

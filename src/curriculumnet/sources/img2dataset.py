@@ -1,0 +1,73 @@
+"""What img2dataset, or `collect`, has downloaded: shards of files or tars, each with a table of all its URLs.
+
+Of a shard `00000` that is finished there are `00000_stats.json` and the table `00000.parquet`, with a `status` for each
+URL; its pictures lie in a folder `00000` or in `00000.tar`. Shards that hold them in the table are unpacked first.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+
+from curriculumnet.sources.layout import Columns, Place
+from curriculumnet.sources.listing import Listing
+from curriculumnet.sources.tables import cells_of, listing_of, not_downloaded, stacked
+
+_STATS = re.compile(r"(\d+)_stats\.json")
+_TABLE = re.compile(r"(\d+)\.parquet")
+_SIDECARS = (".json", ".txt")
+
+
+def recognise(place: Place, columns: Columns) -> bool:
+    """Take a folder with the tables of shards, and what says that they are finished."""
+    del columns
+    return not place.name and bool(shards(place)[0])
+
+
+def read(place: Place, columns: Columns) -> Listing:
+    """List all URLs, of which those that were not downloaded are missing.
+
+    Raises
+    ------
+    SourceError
+        As of `sources.tables`.
+    """
+    finished, unfinished = shards(place)
+    top = set(place.files.top())
+    parts, names = [], []
+    for shard in finished:
+        part = cells_of(place.files, f"{shard}.parquet", place.called(f"{shard}.parquet"))
+        keys = [str(key) for key in part.get("key", [])]
+        names += _files(place, shard, keys, in_tar=f"{shard}.tar" in top)
+        parts.append(part)
+    cells = stacked(parts)
+    return listing_of(
+        cells | {columns.file: names},
+        columns,
+        root=place.files.root,
+        given=place.given,
+        set_aside=not_downloaded(cells),
+        notes=tuple(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished),
+    )
+
+
+def shards(place: Place) -> tuple[list[str], list[str]]:
+    """Return the shards that are finished, and those that are not."""
+    top = place.files.top()
+    done = {found[1] for name in top if (found := _STATS.fullmatch(name))}
+    told = [found[1] for name in top if (found := _TABLE.fullmatch(name))]
+    return [shard for shard in told if shard in done], [shard for shard in told if shard not in done]
+
+
+def _files(place: Place, shard: str, keys: Iterable[str], *, in_tar: bool) -> list[str]:
+    """Return the file of each key; the key itself where there is none."""
+    before = f"{shard}.tar#" if in_tar else f"{shard}/"
+    there = place.files.members(f"{shard}.tar") if in_tar else _beside(place, shard)
+    known = {posixpath.splitext(name)[0]: name for name in there if not name.endswith(_SIDECARS)}
+    return [before + known.get(key, key) for key in keys]
+
+
+def _beside(place: Place, folder: str) -> list[str]:
+    """Return the names of what lies in a folder at the top."""
+    return [name.removeprefix(f"{folder}/") for name in place.files.names() if name.startswith(f"{folder}/")]

@@ -1,0 +1,784 @@
+"""One contract for every layout in which a crawl arrives: the same pictures, and all that the layout tells of them.
+
+Each layout is a function that writes it below a folder and returns what to give as the source, registered with the kind
+that it must be taken for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import curriculumnet as cn
+from curriculumnet.errors import SourceError
+from curriculumnet.images.duplicates import byte_digest
+from curriculumnet.images.loader import Pictures
+from curriculumnet.work.folder import WorkFolder
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the crawl that all layouts hold."""
+
+    name: str
+    label: str
+    data: bytes
+    group: str
+    query: str
+    rank: float
+    split: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"https://pictures.example/{self.name}"
+
+
+CATEGORIES = ("cat", "red panda")
+
+
+def png(seed: int) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(noise).resize((24, 20), Image.Resampling.NEAREST).save(data, "PNG")
+    return data.getvalue()
+
+
+def pictures(splits: bool = False) -> list[Picture]:
+    """Twelve pictures of each category; of those of every sixth, the split is `val`."""
+    return [
+        Picture(
+            name=f"{number:02}.png",
+            label=label,
+            data=png(100 * place + number),
+            group=f"sender {number // 2}",
+            query=f"{label} photo",
+            rank=float(number + 1),
+            split=None if not splits else "val" if number % 6 == 5 else "train",
+        )
+        for place, label in enumerate(CATEGORIES)
+        for number in range(12)
+    ]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout: how it is written, and what must be known of it afterwards."""
+
+    kind: str
+    write: Callable[[Path], Path | str]
+    splits: bool = False
+    tells: frozenset[str] = frozenset()
+    called: dict[str, str] = field(default_factory=dict)
+
+
+LAYOUTS: dict[str, Layout] = {}
+ALL = frozenset({"group", "query", "rank", "url"})
+
+
+def layout(
+    kind: str, *, splits: bool = False, tells: frozenset[str] = frozenset(), called: dict[str, str] | None = None
+) -> Callable[[Callable[[Path], Path | str]], Callable[[Path], Path | str]]:
+    def register(write: Callable[[Path], Path | str]) -> Callable[[Path], Path | str]:
+        LAYOUTS[write.__name__] = Layout(kind, write, splits, tells, called or {})
+        return write
+
+    return register
+
+
+def put(path: Path, data: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+def pack(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def told(picture: Picture) -> dict[str, object]:
+    return {"group": picture.group, "query": picture.query, "rank": picture.rank, "url": picture.url}
+
+
+def in_folders(splits: bool = False) -> dict[str, bytes]:
+    return {f"{f'{each.split}/' if splits else ''}{each.label}/{each.name}": each.data for each in pictures(splits)}
+
+
+def table(columns: dict[str, list[object]], path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, row_group_size=5)
+    return path
+
+
+# -- folders, lists, tables -------------------------------------------------------------------------------------------
+
+
+@layout("folders")
+def class_folders(home: Path) -> Path:
+    for name, data in in_folders().items():
+        put(home / "crawl" / name, data)
+    return home / "crawl"
+
+
+@layout("folders", splits=True)
+def split_folders(home: Path) -> Path:
+    for name, data in in_folders(splits=True).items():
+        put(home / "crawl" / name, data)
+    return home / "crawl"
+
+
+@layout("list", called={"red panda": "red_panda"})
+def a_list(home: Path) -> Path:
+    lines = [f"{each.label}/{each.name}\t{each.label.replace(' ', '_')}" for each in pictures()]
+    for name, data in in_folders().items():
+        put(home / name, data)
+    return put(home / "crawl.txt", "\n".join(lines))
+
+
+@layout("table", splits=True, tells=ALL)
+def a_table(home: Path) -> Path:
+    for name, data in in_folders().items():
+        put(home / name, data)
+    rows = [
+        {"file_name": f"{each.label}/{each.name}", "label": each.label, "split": each.split, **told(each)}
+        for each in pictures(splits=True)
+    ]
+    return put(home / "crawl.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@layout("table", tells=ALL)
+def a_table_of_members_of_tars(home: Path) -> Path:
+    pack(home / "pictures" / "all.tar", {f"in/{name}": data for name, data in in_folders().items()})
+    rows = [
+        {"file_name": f"pictures/all.tar#in/{each.label}/{each.name}", "label": each.label, **told(each)}
+        for each in pictures()
+    ]
+    return put(home / "crawl.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+# -- archives ---------------------------------------------------------------------------------------------------------
+
+
+@layout("folders")
+def a_tar(home: Path) -> Path:
+    return pack(home / "crawl.tar", in_folders())
+
+
+@layout("folders")
+def a_zip(home: Path) -> Path:
+    with zipfile.ZipFile(home / "crawl.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in in_folders().items():
+            archive.writestr(name, data)
+    return home / "crawl.zip"
+
+
+@layout("folders")
+def a_part_of_a_zip(home: Path) -> str:
+    with zipfile.ZipFile(home / "all.zip", "w") as archive:
+        for name, data in in_folders().items():
+            archive.writestr(f"data/{name}", data)
+    return f"{home / 'all.zip'}#data"
+
+
+@layout("folders", splits=True)
+def a_tar_gz(home: Path) -> Path:
+    return pack(home / "crawl.tar.gz", in_folders(splits=True), "w:gz")
+
+
+@layout("folders")
+def a_tar_xz(home: Path) -> Path:
+    return pack(home / "crawl.txz", in_folders(), "w:xz")
+
+
+@layout("folders")
+def a_tar_bz2(home: Path) -> Path:
+    return pack(home / "crawl.tbz2", in_folders(), "w:bz2")
+
+
+@layout("folders")
+def a_tar_zst(home: Path) -> Path:
+    plain = pack(home / "plain.tar", in_folders()).read_bytes()
+    with pa.CompressedOutputStream(str(home / "crawl.tar.zst"), "zstd") as file:
+        file.write(plain)
+    (home / "plain.tar").unlink()
+    return home / "crawl.tar.zst"
+
+
+@layout("class-tars")
+def a_tar_for_each_category(home: Path) -> Path:
+    for label in CATEGORIES:
+        pack(home / "crawl" / f"{label}.tar", {each.name: each.data for each in pictures() if each.label == label})
+    return home / "crawl"
+
+
+@layout("class-tars", splits=True)
+def class_folders_parted_over_tars(home: Path) -> Path:
+    for split in ("train", "val"):
+        files = {f"{each.label}/{each.name}": each.data for each in pictures(splits=True) if each.split == split}
+        pack(home / "crawl" / f"{split}-000000.tar", files)
+    return home / "crawl"
+
+
+# -- WebDataset, img2dataset ------------------------------------------------------------------------------------------
+
+
+def samples(chosen: list[Picture]) -> dict[str, bytes]:
+    files = {}
+    for number, each in enumerate(chosen):
+        files |= {
+            f"{number:09}.png": each.data,
+            f"{number:09}.cls": str(CATEGORIES.index(each.label)).encode(),
+            f"{number:09}.json": json.dumps({"label": each.label, **told(each)}).encode(),
+        }
+    return files
+
+
+@layout("webdataset", splits=True, tells=ALL)
+def shards_of_webdataset(home: Path) -> Path:
+    for split in ("train", "val"):
+        chosen = [each for each in pictures(splits=True) if each.split == split]
+        for shard, start in enumerate(range(0, len(chosen), 7)):
+            pack(home / "crawl" / f"{split}-{shard:06}.tar", samples(chosen[start : start + 7]))
+    put(home / "crawl" / "categories.txt", "\n".join(CATEGORIES))
+    return home / "crawl"
+
+
+@layout("webdataset", tells=ALL)
+def a_shard_of_webdataset(home: Path) -> Path:
+    return pack(home / "crawl.tar", samples(pictures()))
+
+
+@layout("webdataset")
+def webdataset_of_numbers(home: Path) -> Path:
+    files = {name: data for name, data in samples(pictures()).items() if not name.endswith(".json")}
+    pack(home / "crawl" / "000000.tar", files)
+    put(home / "crawl" / "categories.txt", "\n".join(CATEGORIES))
+    return home / "crawl"
+
+
+def downloaded(chosen: list[Picture], first: int = 0) -> dict[str, list[object]]:
+    """The table of a shard, with one URL that was not downloaded."""
+    keys: list[object] = [f"{first + number:09}" for number in range(len(chosen) + 1)]
+    lost: dict[str, object] = {"group": None, "query": "", "rank": None, "url": "https://pictures.example/gone.png"}
+    rows = [*({"label": each.label, **told(each)} for each in chosen), {"label": CATEGORIES[0], **lost}]
+    return {
+        "key": keys,
+        "status": [*(["success"] * len(chosen)), "failed_to_download"],
+        "error_message": [*([None] * len(chosen)), "HTTP Error 404: Not Found"],
+        **{title: [row[title] for row in rows] for title in rows[0]},
+    }
+
+
+@layout("img2dataset", tells=ALL)
+def img2dataset_files(home: Path) -> Path:
+    for shard, chosen in enumerate((pictures()[:10], pictures()[10:])):
+        columns = downloaded(chosen, 10000 * shard)
+        for key, each in zip(columns["key"], chosen, strict=False):
+            put(home / "crawl" / f"{shard:05}" / f"{key}.png", each.data)
+            put(home / "crawl" / f"{shard:05}" / f"{key}.json", json.dumps({"key": key}))
+            put(home / "crawl" / f"{shard:05}" / f"{key}.txt", each.query)
+        table(columns, home / "crawl" / f"{shard:05}.parquet")
+        put(home / "crawl" / f"{shard:05}_stats.json", "{}")
+    return home / "crawl"
+
+
+@layout("img2dataset", tells=ALL)
+def img2dataset_webdataset(home: Path) -> Path:
+    for shard, chosen in enumerate((pictures()[:10], pictures()[10:])):
+        columns = downloaded(chosen, 10000 * shard)
+        files = {}
+        for key, each in zip(columns["key"], chosen, strict=False):
+            files |= {f"{key}.png": each.data, f"{key}.json": b"{}", f"{key}.txt": each.query.encode()}
+        pack(home / "crawl" / f"{shard:05}.tar", files)
+        table(columns, home / "crawl" / f"{shard:05}.parquet")
+        put(home / "crawl" / f"{shard:05}_stats.json", "{}")
+    return home / "crawl"
+
+
+@layout("table", tells=ALL)
+def img2dataset_parquet(home: Path) -> Path:
+    for shard, chosen in enumerate((pictures()[:10], pictures()[10:])):
+        columns = downloaded(chosen, 10000 * shard) | {"jpg": [*(each.data for each in chosen), None]}
+        table(columns, home / "crawl" / f"{shard:05}.parquet")
+        put(home / "crawl" / f"{shard:05}_stats.json", "{}")
+    return home / "crawl"
+
+
+# -- Hugging Face -----------------------------------------------------------------------------------------------------
+
+
+@layout("huggingface", tells=ALL)
+def a_folder_with_metadata(home: Path) -> Path:
+    rows = []
+    for number, each in enumerate(pictures()):
+        put(home / "crawl" / "images" / f"{number}.png", each.data)
+        rows.append({"file_name": f"images/{number}.png", "label": each.label, **told(each)})
+    titles = list(rows[0])
+    lines = [",".join(titles), *(",".join(str(row[title]) for title in titles) for row in rows)]
+    put(home / "crawl" / "metadata.csv", "\n".join(lines))
+    return home / "crawl"
+
+
+@layout("huggingface", splits=True, tells=ALL)
+def folders_with_metadata_for_each_split(home: Path) -> Path:
+    for split, folder in (("train", "train"), ("val", "validation")):
+        rows = []
+        for number, each in enumerate(one for one in pictures(splits=True) if one.split == split):
+            put(home / "crawl" / folder / f"{number}.png", each.data)
+            rows.append(json.dumps({"file_name": f"{number}.png", "label": each.label, **told(each)}))
+        put(home / "crawl" / folder / "metadata.jsonl", "\n".join(rows))
+    return home / "crawl"
+
+
+def with_cells(chosen: list[Picture]) -> pa.Table:
+    """Rows as `datasets` stores them: pictures in cells, labels as numbers of names."""
+    columns: dict[str, list[object]] = {title: [told(each)[title] for each in chosen] for title in sorted(ALL)}
+    cells = [{"bytes": each.data, "path": each.name} for each in chosen]
+    numbers = [CATEGORIES.index(each.label) for each in chosen]
+    features = {"image": {"_type": "Image"}, "label": {"names": list(CATEGORIES), "_type": "ClassLabel"}}
+    made = pa.table({"image": cells, "label": numbers, **columns})
+    return made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+@layout("table", tells=ALL)
+def a_parquet_of_pictures(home: Path) -> Path:
+    pq.write_table(with_cells(pictures()), home / "crawl.parquet", row_group_size=7)
+    return home / "crawl.parquet"
+
+
+@layout("table", splits=True, tells=ALL)
+def a_data_set_of_the_hub(home: Path) -> Path:
+    (home / "crawl" / "data").mkdir(parents=True)
+    for split, name in (("train", "train"), ("val", "validation")):
+        chosen = [each for each in pictures(splits=True) if each.split == split]
+        pq.write_table(with_cells(chosen), home / "crawl" / "data" / f"{name}-00000-of-00001.parquet")
+    put(home / "crawl" / "README.md", "---\n---\n")
+    return home / "crawl"
+
+
+@layout("table", splits=True, tells=ALL)
+def arrow_on_the_disk(home: Path) -> Path:
+    for split in ("train", "validation"):
+        folder = home / "crawl" / split
+        folder.mkdir(parents=True)
+        made = with_cells([each for each in pictures(splits=True) if each.split == split[: len(each.split or "")]])
+        with (
+            pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, made.schema) as w,
+        ):
+            w.write_table(made, max_chunksize=5)
+        put(folder / "state.json", json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+        put(folder / "dataset_info.json", "{}")
+    put(home / "crawl" / "dataset_dict.json", json.dumps({"splits": ["train", "validation"]}))
+    return home / "crawl"
+
+
+# -- a curriculum's lists, and the data sets that have a name ---------------------------------------------------------
+
+
+@layout("curriculum-lists", splits=True)
+def lists_of_a_curriculum(home: Path) -> Path:
+    for name, data in in_folders().items():
+        put(home / "pictures" / name, data)
+    lists: dict[str, list[str]] = {}
+    for number, each in enumerate(pictures(splits=True)):
+        name = "val.txt" if each.split == "val" else f"{number % 3 + 1}.txt"
+        line = f"../pictures/{each.label}/{each.name} {CATEGORIES.index(each.label)}"
+        lists.setdefault(name, []).append(line)
+    for name, found in lists.items():
+        put(home / "crawl" / name, "\n".join(found) + "\n")
+    put(home / "crawl" / "categories.txt", "\n".join(CATEGORIES) + "\n")
+    return home / "crawl"
+
+
+WEBVISION = {"cat": "n02121808 domestic cat", "red panda": "n02509815 lesser panda"}
+
+
+def webvision(home: Path, images: str, queries: str) -> Path:
+    lists: dict[str, list[str]] = {"google": [], "flickr": [], "val": []}
+    meta: dict[str, list[str]] = {"google": [], "flickr": []}
+    for each in pictures(splits=True):
+        number = CATEGORIES.index(each.label)
+        if each.split == "val":
+            name = f"val{len(lists['val']) + 1:06}.jpg"
+            put(home / "crawl" / "val_images_256" / name, each.data)
+            lists["val"].append(f"{name} {number}")
+            continue
+        engine = "google" if each.rank % 2 else "flickr"
+        name = f"{engine}/q{number + 1:04}/{each.name}"
+        put(home / "crawl" / images / name, each.data)
+        lists[engine].append(f"{name} {number}")
+        meta[engine].append(f"{engine}/q{number + 1:04}.json {each.rank:.0f}")
+    info = home / "crawl" / "info"
+    for engine in ("google", "flickr"):
+        put(info / f"train_filelist_{engine}.txt", "\n".join(lists[engine]))
+        put(info / f"train_meta_list_{engine}.txt", "\n".join(meta[engine]))
+        put(info / queries.format(engine), "1 cat+photo\n2 red+panda+photo\n")
+    put(info / "val_filelist.txt", "\n".join(lists["val"]))
+    put(info / "queries_synsets_map.txt", "1 1\n2 2\n")
+    put(info / "synsets.txt", "n02121808 domestic cat, house cat\nn02509815 lesser panda, red panda, panda\n")
+    return home / "crawl"
+
+
+@layout("webvision", splits=True, tells=frozenset({"query", "rank"}), called=WEBVISION)
+def webvision_1(home: Path) -> Path:
+    return webvision(home, "", "queries_{}.txt")
+
+
+@layout("webvision", splits=True, tells=frozenset({"query", "rank"}), called=WEBVISION)
+def webvision_2(home: Path) -> Path:
+    return webvision(home, "train_images_256", "queries.txt")
+
+
+@layout("clothing1m", splits=True, called={"cat": "T-Shirt", "red panda": "Down Coat"})
+def clothing1m(home: Path) -> Path:
+    keys: dict[str, list[str]] = {"train": [], "val": []}
+    labels: dict[str, list[str]] = {"train": [], "val": []}
+    for each in pictures(splits=True):
+        name = f"images/{CATEGORIES.index(each.label)}/1/{each.label[:1]}{each.name}"
+        put(home / "crawl" / name, each.data)
+        keys[each.split or ""].append(name)
+        labels[each.split or ""].append(f"{name} {CATEGORIES.index(each.label)}")
+    for name, lines in (
+        ("noisy_train_key_list.txt", keys["train"]),
+        ("noisy_label_kv.txt", labels["train"]),
+        ("clean_val_key_list.txt", keys["val"]),
+        ("clean_label_kv.txt", labels["val"]),
+        ("category_names_eng.txt", ["T-Shirt", "Down Coat"]),
+    ):
+        put(home / "crawl" / name, "\n".join(lines))
+    return home / "crawl"
+
+
+@layout("food101n", splits=True, called={"red panda": "red_panda"})
+def food101n(home: Path) -> Path:
+    names, verified = ["class_name/key"], ["class_name/key\tverification_label"]
+    for each in pictures(splits=True):
+        name = f"{each.label.replace(' ', '_')}/{each.name}"
+        put(home / "crawl" / "images" / name, each.data)
+        names.append(name)
+        if each.split == "val" or each.rank == 1:
+            verified.append(f"{name}\t{int(each.split == 'val')}")
+    put(home / "crawl" / "meta" / "imagelist.tsv", "\n".join(names))
+    put(home / "crawl" / "meta" / "verified_val.tsv", "\n".join(verified))
+    return home / "crawl"
+
+
+# -- the contract -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said and warned of."""
+    found: list[str] = []
+    for name in ("say", "warn"):
+        monkeypatch.setattr(f"curriculumnet.ingestion.step.{name}", lambda text, quiet=False: found.append(text))
+    return found
+
+
+def ingested(source: Path | str, work: Path, **settings: Any) -> list[dict[str, Any]]:
+    result = cn.ingest(source, output=work, val_share=0, workers=0, quiet=True, **settings)
+    return result.table().to_pylist()
+
+
+def check(rows: list[dict[str, Any]], layout: Layout, work: Path) -> None:
+    """All pictures are there, with what the layout tells, and can be read from where the work folder says."""
+    used = [row for row in rows if row["state"] == "used"]
+    expected = {byte_digest(each.data): each for each in pictures(layout.splits)}
+    assert {row["digest"] for row in used} == expected.keys()
+    assert len(used) == len(expected)
+    for row in used:
+        picture = expected[row["digest"]]
+        assert row["label"] == layout.called.get(picture.label, picture.label)
+        assert row["split"] == (picture.split or "train")
+        # Nobody searched for the pictures that WebVision validates on.
+        tells = frozenset() if layout.kind == "webvision" and picture.split == "val" else layout.tells
+        assert {name: row[name] for name in tells} == {name: told(picture)[name] for name in tells}
+        assert all(row[name] is None for name in ALL - tells)
+    project = WorkFolder.open(work).project
+    assert {each["kind"] for each in project["sources"].values()} == {layout.kind}
+    images = cn.ingest(project["sources"]["crawl"]["source"], output=work, val_share=0, quiet=True).table()
+    read = pickle.loads(pickle.dumps(Pictures(images, {k: v["root"] for k, v in project["sources"].items()})))
+    for row in used:
+        assert byte_digest(read.read(row["image_id"])) == row["digest"]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_gives_the_same_pictures(name: str, tmp_path: Path, said: list[str]) -> None:
+    source = LAYOUTS[name].write(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    rows = ingested(source, tmp_path / "work")
+    assert any(text.startswith(f"{source}: taken for ") for text in said)
+    said.clear()
+    check(rows, LAYOUTS[name], tmp_path / "work")
+    assert any("nothing to do" in text for text in said)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.parametrize("name", ["img2dataset_files", "img2dataset_webdataset", "img2dataset_parquet"])
+def test_what_img2dataset_could_not_download_is_missing(name: str, tmp_path: Path) -> None:
+    rows = ingested(LAYOUTS[name].write(tmp_path), tmp_path / "work")
+    lost = [row for row in rows if row["state"] != "used"]
+    assert [(row["state"], row["reason"]) for row in lost] == [
+        ("missing", "not downloaded: HTTP Error 404: Not Found")
+    ] * 2
+    assert {row["url"] for row in lost} == {"https://pictures.example/gone.png"}
+
+
+def test_a_shard_that_was_not_finished_is_left_out_and_named(tmp_path: Path, said: list[str]) -> None:
+    source = img2dataset_webdataset(tmp_path)
+    (source / "00000_stats.json").unlink()
+    rows = ingested(source, tmp_path / "work")
+    assert {row["file_name"].split("#")[0] for row in rows} == {"00001.tar"}
+    assert f"The shard 00000 of {source} was not finished, and is left out." in said
+
+
+@pytest.mark.parametrize("name", ["shards_of_webdataset", "img2dataset_webdataset", "a_tar_for_each_category", "a_tar"])
+def test_a_bit_that_flips_in_a_shard_is_found_by_its_digest_and_named(name: str, tmp_path: Path) -> None:
+    source = Path(LAYOUTS[name].write(tmp_path))
+    rows = ingested(source, tmp_path / "work")
+    row = next(each for each in rows if each["label"] == "red panda" and each["state"] == "used")
+    tar = source if source.is_file() else source / row["file_name"].split("#")[0]
+    data = bytearray(tar.read_bytes())
+    data[row["offset"] + row["bytes"] // 2] ^= 1
+    tar.write_bytes(data)
+    project = WorkFolder.open(tmp_path / "work").project
+    images = WorkFolder.open(tmp_path / "work").file("images.parquet")
+    read = Pictures(pq.read_table(images), {key: each["root"] for key, each in project["sources"].items()})
+    for each in rows:
+        if each["state"] == "used" and each["image_id"] != row["image_id"]:
+            assert byte_digest(read.read(each["image_id"])) == each["digest"]
+    with pytest.raises(SourceError, match=f"{row['file_name']} in .* has changed since .*, not {row['digest']}"):
+        read.read(row["image_id"])
+    # Looked into again, it is another file.
+    again = {each["file_name"]: each for each in ingested(source, tmp_path / "work", reread=True)}
+    assert again[row["file_name"]]["digest"] != row["digest"]
+
+
+def test_networks_learn_from_shards_without_reading_their_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shards_of_webdataset(tmp_path)
+    work = tmp_path / "work"
+    ingested(source, work)
+    monkeypatch.setattr("curriculumnet.images.tar._index", lambda *_: pytest.fail("the headers were read"))
+    settings: dict[str, Any] = {"image_size": 32, "epochs": 1, "device": "cpu", "workers": 0, "quiet": True}
+    cn.train(work, recipe="model-a", model="test_resnet", **settings)
+    cn.embed(work, from_="model-a", device="cpu", workers=0, quiet=True)
+    cn.design(work, quiet=True)
+    cn.evaluate(work, device="cpu", workers=0, quiet=True)
+    assert cn.report(work, quiet=True).path.stat().st_size > 10_000
+
+
+def test_a_group_that_the_source_names_is_never_parted(tmp_path: Path) -> None:
+    for number, name in enumerate(("shards_of_webdataset", "a_folder_with_metadata", "a_parquet_of_pictures")):
+        home = tmp_path / str(number)
+        home.mkdir()
+        source = LAYOUTS[name].write(home)
+        if name == "shards_of_webdataset":
+            for shard in Path(source).glob("val-*"):
+                shard.unlink()
+        result = cn.ingest(source, output=home / "work", val_share=0.3, workers=0, quiet=True)
+        sides: dict[str, set[str]] = {}
+        for row in result.table().to_pylist():
+            sides.setdefault(row["group"], set()).add(row["split"])
+        assert {"train"} in sides.values()
+        assert {"val"} in sides.values()
+        assert all(len(each) == 1 for each in sides.values())
+
+
+def test_the_labels_that_people_checked_count_as_clean(tmp_path: Path) -> None:
+    for name in ("webvision_1", "clothing1m", "food101n", "split_folders"):
+        source = LAYOUTS[name].write(tmp_path / name)
+        ingested(source, tmp_path / name / "work")
+        labels = {
+            key: each["labels"] for key, each in WorkFolder.open(tmp_path / name / "work").project["sources"].items()
+        }
+        assert labels == {"crawl": "crawl", "val": "crawl" if name == "split_folders" else "clean"}
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("clothing1m", "2 categories, not 14; 20 train, not 1,000,000; 4 val, not 14,313; 0 test, not 10,526"),
+        ("food101n", "2 categories, not 101; 24 pictures, not 310,009; 6 verified validation pictures, not 4,741"),
+    ],
+)
+def test_what_differs_from_the_published_counts_is_listed(
+    name: str, published: str, tmp_path: Path, said: list[str]
+) -> None:
+    ingested(LAYOUTS[name].write(tmp_path), tmp_path / "work")
+    assert any(text.endswith(f"is not as it was published: it has {published}.") for text in said)
+
+
+def test_a_table_of_metadata_that_names_no_files_is_no_source(tmp_path: Path) -> None:
+    source = class_folders(tmp_path)
+    put(source / "metadata.csv", "title,year\nA crawl,2026\n")
+    check(ingested(source, tmp_path / "work"), LAYOUTS["class_folders"], tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "match"),
+    [
+        (
+            "info/train_filelist_google.txt",
+            "google/q0001/a.jpg 2\n",
+            "Line 1 of .* has the category '2', but there are 2",
+        ),
+        (
+            "info/train_meta_list_google.txt",
+            "google/q0001.json 1\n",
+            "has 1 lines, but the list of files 12: fetch both",
+        ),
+    ],
+)
+def test_lists_of_webvision_that_do_not_fit_are_named(tmp_path: Path, file: str, text: str, match: str) -> None:
+    source = webvision_1(tmp_path)
+    put(source / file, text)
+    with pytest.raises(SourceError, match=match):
+        ingested(source, tmp_path / "work")
+
+
+def test_lists_that_name_no_category_are_named(tmp_path: Path) -> None:
+    source = lists_of_a_curriculum(tmp_path)
+    put(source / "2.txt", "../pictures/cat/00.png 2\n")
+    with pytest.raises(SourceError, match=r"Line 1 of .*2\.txt has the category '2', but categories.txt has 2, from 0"):
+        ingested(source, tmp_path / "work")
+    source = clothing1m(tmp_path / "clothes")
+    put(source / "noisy_label_kv.txt", "images/other.jpg 1\n")
+    with pytest.raises(SourceError, match=r"named in .*noisy_train_key_list.txt, has the label '' in "):
+        ingested(source, tmp_path / "work")
+    source = food101n(tmp_path / "food")
+    put(source / "meta" / "verified_val.tsv", "class_name/key\tverification_label\ncat/00.png\tyes\n")
+    with pytest.raises(SourceError, match="must end with 0 or 1 after a tab"):
+        ingested(source, tmp_path / "work")
+
+
+def test_a_sample_without_a_label_is_told_what_it_has(tmp_path: Path) -> None:
+    files = {"0.png": png(1), "0.json": b'{"caption": "a cat"}', "1.png": png(2), "1.json": b'{"caption": "a dog"}'}
+    source = pack(tmp_path / "x.tar", files)
+    with pytest.raises(SourceError, match=r"x\.tar#0\.png has no label: .* its .json has 'caption': .* --label-column"):
+        ingested(source, tmp_path / "work")
+    rows = ingested(source, tmp_path / "work", label_column="caption", min_images=1)
+    assert [row["label"] for row in rows] == ["a cat", "a dog"]
+    pack(tmp_path / "x.tar", files | {"1.json": b"{"})
+    with pytest.raises(SourceError, match=r"x\.tar#1\.json is not JSON"):
+        ingested(source, tmp_path / "work", label_column="caption")
+
+
+# -- archives that are unpacked ---------------------------------------------------------------------------------------
+
+
+def test_an_archive_is_unpacked_once_and_again_when_it_has_changed(tmp_path: Path, said: list[str]) -> None:
+    source, work = Path(a_zip(tmp_path)), tmp_path / "work"
+    first = ingested(source, work)
+    assert any("is compressed (zip): its pictures are unpacked into" in text for text in said)
+    said.clear()
+    assert ingested(source, work) == first
+    assert not any("are unpacked" in text for text in said)
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("cat/more.png", png(999))
+    assert len(ingested(source, work)) == len(first) + 1
+    assert any("unpacked" in text for text in said)
+
+
+def test_unpacking_that_was_cut_off_leaves_no_half_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, work = Path(a_tar_gz(tmp_path)), tmp_path / "work"
+    taken = 0
+
+    def stop(*_: object) -> None:
+        nonlocal taken
+        taken += 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("curriculumnet.console.Progress.advance", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ingested(source, work)
+    assert taken == 1
+    assert not list(work.rglob("*.tar"))
+    monkeypatch.undo()
+    check(ingested(source, work), LAYOUTS["a_tar_gz"], work)
+
+
+def test_a_damaged_file_in_a_zip_is_broken_and_no_other(tmp_path: Path) -> None:
+    source = tmp_path / "crawl.zip"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in in_folders().items():
+            archive.writestr(name, data)
+    data = bytearray(source.read_bytes())
+    place = data.index(pictures()[3].data)
+    data[place + 60] ^= 255
+    source.write_bytes(data)
+    rows = ingested(source, tmp_path / "work")
+    assert [row["file_name"] for row in rows if row["state"] == "broken"] == ["cat/03.png"]
+    assert sum(row["state"] == "used" for row in rows) == 23
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.97])
+@pytest.mark.parametrize("name", ["a_tar_gz", "a_tar_xz", "a_tar_bz2", "a_tar_zst", "a_zip", "a_parquet_of_pictures"])
+def test_an_archive_that_was_cut_off_gets_a_sentence(name: str, keep: float, tmp_path: Path) -> None:
+    source = Path(LAYOUTS[name].write(tmp_path))
+    data = source.read_bytes()
+    source.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(SourceError, match=r"is damaged, or cut off|is no Parquet table, or is damaged"):
+        ingested(source, tmp_path / "work")
+
+
+def test_an_encrypted_zip_gets_a_sentence(tmp_path: Path) -> None:
+    source = Path(a_zip(tmp_path))
+    data = bytearray(source.read_bytes())
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):
+        place = data.index(start) + (6 if start.endswith(b"\x04") else 8)
+        data[place] |= 1
+    source.write_bytes(data)
+    with pytest.raises(SourceError, match=r"crawl.zip is encrypted \(cat/00.png\): unpack it and give the folder"):
+        ingested(source, tmp_path / "work")
+
+
+def test_names_in_an_archive_that_lead_outside_write_nothing_there(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "crawl.zip"
+    source.parent.mkdir()
+    with zipfile.ZipFile(source, "w") as archive:
+        for name, data in (in_folders() | {"../outside.png": png(5), "/tmp/absolute.png": png(6)}).items():
+            archive.writestr(name, data)
+    rows = ingested(source, tmp_path / "in" / "work")
+    assert not (tmp_path / "in" / "outside.png").exists()
+    assert not (tmp_path / "outside.png").exists()
+    assert sum(row["state"] == "used" for row in rows) == 24
+    assert {row["reason"] for row in rows if row["state"] == "refused"} == {"its name leads out of the archive"}
+
+
+def test_links_in_a_compressed_tar_are_not_followed(tmp_path: Path) -> None:
+    source = tmp_path / "crawl.tgz"
+    pack(source, in_folders(), "w:gz")
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        for name, data in in_folders().items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        link = tarfile.TarInfo("cat/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    source.write_bytes(gzip.compress(plain.getvalue()))
+    rows = ingested(source, tmp_path / "work")
+    assert [row["reason"] for row in rows if row["state"] != "used"] == ["no regular file"]
