@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from curriculumnet.evaluation.step import evaluate
     from curriculumnet.exporting.step import export
     from curriculumnet.ingestion.step import ingest
+    from curriculumnet.noising.step import inject
     from curriculumnet.pipeline import demo, run, status
     from curriculumnet.prediction.step import predict
     from curriculumnet.reporting.step import report
@@ -33,6 +34,7 @@ _HOMES = {
     "evaluate": "curriculumnet.evaluation.step",
     "export": "curriculumnet.exporting.step",
     "ingest": "curriculumnet.ingestion.step",
+    "inject": "curriculumnet.noising.step",
     "predict": "curriculumnet.prediction.step",
     "report": "curriculumnet.reporting.step",
     "run": "curriculumnet.pipeline",
@@ -50,6 +52,7 @@ __all__ = [
     "evaluate",
     "export",
     "ingest",
+    "inject",
     "predict",
     "report",
     "run",

@@ -55,6 +55,11 @@ COMMANDS = (
         "curriculumnet export crawl-work --format webdataset --output shards",
     ),
     Command("predict", "Name what is on pictures.", "curriculumnet predict crawl-work photo.jpg"),
+    Command(
+        "inject",
+        "Make a noisy copy of a clean set, for experiments.",
+        "curriculumnet inject clean/ --output noisy --closed 0.2 --confuse cat:dog=0.3",
+    ),
     Command("status", "Say what is done in a work folder and what is next.", "curriculumnet status crawl-work"),
 )
 """The commands in the order of the path."""

@@ -134,6 +134,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ["predict", work, picture, "--device", "cpu"],
         ["export", work, "-o", str(folder / "export"), "--format", "folders"],
         ["run", crawl, "-o", whole, "--test", test, *small],
+        ["inject", test, "-o", str(folder / "noisy"), "--closed", "0.2"],
         ["status", whole],
     ]
     program, log = folder / "program.py", folder / "sockets"

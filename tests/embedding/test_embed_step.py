@@ -513,7 +513,7 @@ def test_a_picture_that_is_no_longer_there_stops_it_and_is_named(own, tmp_path, 
         path.unlink()
     else:
         path.write_bytes(b"<!doctype html>")
-    message = "can no longer be read" if spoil == "gone" else r"has changed since it was ingested \(a web page"
+    message = "can no longer be read" if spoil == "gone" else r"has changed since it was ingested \(its bytes have"
     before = standing(own)
     # One at a time, so that half of the matrix has been written by then.
     with pytest.raises(SourceError, match=rf"oak/04\.png in .*{message}.*: run `curriculumnet ingest` again") as raised:

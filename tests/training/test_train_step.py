@@ -423,7 +423,7 @@ def test_a_picture_that_changed_before_it_was_decoded_is_named(work, prepared, t
     crawl = shutil.copytree(prepared.parent / "crawl", tmp_path / "crawl")
     cn.ingest(crawl, output=tmp_path / "other", val_share=0, workers=0, quiet=True)
     Image.new("RGB", (50, 40), "white").save(crawl / "blue" / "003.png")
-    with pytest.raises(SourceError, match=r"blue/003\.png in .* \(it has 50 x 40 pixels, not 40 x 40\)"):
+    with pytest.raises(SourceError, match=r"blue/003\.png in .* has changed since it was ingested \(its bytes have"):
         cn.train(tmp_path / "other", recipe="model-a", cache=True, **SMALL)
     assert caches(tmp_path / "other") == []
 

@@ -297,9 +297,9 @@ def _arranged(folder: WorkFolder, curriculum: str | None, subsets: Sequence[int]
     InputError
         There are none.
     """
-    from curriculumnet.exporting.order import arranged
+    from curriculumnet.exporting.order import OF_IMAGES, WHERE_THERE, arranged
 
-    images = tables.read(folder.file(IMAGES))
+    images = tables.read_images(folder.file(IMAGES), ("state", *OF_IMAGES, *WHERE_THERE))
     found = arranged(images, None if curriculum is None else tables.read(folder.file(_file(curriculum))), subsets)
     if "train" not in found["split"].unique().to_pylist():
         which = f"in the subsets {', '.join(map(str, subsets))}" if subsets else "usable"
@@ -347,7 +347,7 @@ def _selection(
         categories=folder.categories,
         n_subsets=None if curriculum is None else _n_subsets(folder, curriculum),
         # With the digests, which it verifies.
-        bytes_of=Pictures(tables.read(folder.file(IMAGES)), roots),
+        bytes_of=Pictures(tables.read_images(folder.file(IMAGES), tables.PLACES), roots),
         roots=roots,
         threads=threads,
         advance=progress.advance,

@@ -161,8 +161,8 @@ class Pictures:
             if byte_digest(data) != expected:
                 raise SourceError(
                     f"{name} in {self._roots[source]} has changed since it was ingested (its bytes have the digest "
-                    f"{byte_digest(data)}, not {expected}): restore it, or run `curriculumnet ingest --reread` "
-                    "again, with the same source and work folder."
+                    f"{byte_digest(data)}, not {expected}): run `curriculumnet ingest` again, with the same source and "
+                    "work folder, and with --reread if the file is as old and as large as it was; or restore it."
                 )
         return data
 

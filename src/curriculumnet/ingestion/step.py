@@ -284,10 +284,7 @@ def ingest(
     }
     given = renamed(given, names)
     exclude_category = (*exclude_category, *left_out(names))
-    for each in given.values():
-        say(f"{each.given}: taken for {each.what}.", quiet=quiet)
-        for note in each.listing.notes:
-            warn(note)
+    _say_what_they_are(WorkFolder(path), given, quiet)
     rows = gather(given)
     check_labels(rows, exclude_category)
     if (doubt := too_deep(rows)) is not None:
@@ -372,6 +369,16 @@ def _check_apart(work: Path, given: dict[str, Source]) -> None:
                 f"The work folder {work} would lie inside the pictures' folder {source.given}: "
                 "give one outside it with -o."
             )
+
+
+def _say_what_they_are(folder: WorkFolder, given: dict[str, Source], quiet: bool) -> None:
+    """Say what each source was taken for, unless it was before, and what differs from what is known of such."""
+    known = folder.project["sources"]
+    for key, source in given.items():
+        if known.get(key, {}).get("kind") != source.kind:
+            say(f"{source.given}: taken for {source.what}.", quiet=quiet)
+        for note in source.listing.notes:
+            warn(note)
 
 
 def _unpacked(work: Path, key: str, quiet: bool, packed: Packed) -> str:

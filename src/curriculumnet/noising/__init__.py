@@ -1,0 +1,1 @@
+"""Making a clean set noisy, in known numbers: the step `inject`."""
