@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import GONE, may_be_image
+from curriculumnet.images.archives import may_be_image
+from curriculumnet.images.stored import GONE
 from curriculumnet.noising.chance import digest
 from curriculumnet.sources.folders import IN_NO_CATEGORY
 from curriculumnet.sources.kinds import Source

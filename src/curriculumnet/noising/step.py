@@ -191,11 +191,12 @@ def inject(
     """
     from curriculumnet.noising import pictures
     from curriculumnet.sources.kinds import read_source, source_name
+    from curriculumnet.sources.layout import Columns
 
     _check_settings(closed, outside, outside_share, seed)
     pairs = [confuse] if isinstance(confuse, str) else list(confuse)
-    columns = {"label_column": label_column, "file_column": file_column}
-    sources = [read_source(given, **columns) for given in (source, outside) if given is not None]
+    columns = Columns(label=label_column, file=file_column)
+    sources = [read_source(given, columns=columns) for given in (source, outside) if given is not None]
     path = _checked(output, sources)
     found, left_out = pictures.find(sources[0], 0)
     strangers: list[Picture] = []
@@ -214,7 +215,8 @@ def inject(
         "confuse": pairs,
         "outside-share": outside_share,
         "copy": copy,
-        **{name.replace("_", "-"): column for name, column in columns.items()},
+        "label-column": label_column,
+        "file-column": file_column,
         "seed": seed,
     }
     _write(WorkFolder(path), sources, files, truth, settings, quiet)
@@ -246,7 +248,7 @@ def _checked(output: str | os.PathLike[str], sources: Sequence[Source]) -> Path:
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file: give the name of a folder with -o.")
     for source in sources:
-        if source.kind == "folders" and path.resolve().is_relative_to(source.place):
+        if Path(source.place).is_dir() and path.resolve().is_relative_to(source.place):
             raise UsageError(
                 f"The copy {path} would lie inside the pictures' folder {source.given}: give a folder outside it with "
                 "-o."
