@@ -15,7 +15,7 @@ import curriculumnet as cn
 
 CATEGORIES = ("Ölweide", "ash", "weeping willow")
 FORMATS = (("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp"), ("GIF", ".gif"), ("BMP", ".bmp"), ("JPEG", ".php"))
-COLUMNS = ("file_name", "label", "split", "who", "url", "licence", "place")
+COLUMNS = ("file_name", "label", "split", "who", "url", "licence", "place", "query")
 READ = {"group_column": "who", "rank_column": "place", "workers": 0, "quiet": True}
 IN_CATEGORY = {"train": 9, "val": 2, "test": 2}
 
@@ -41,8 +41,9 @@ def draw_crawl(home: Path) -> Path:
                 rank = number / 8 if split == "train" and number else ""
                 url = f"https://example.org/{seed}?a=1&b=2" if number % 2 else ""
                 licence = "CC BY 4.0, by “A”" if number % 3 else ""
-                rows.append((name, category, split, who, url, licence, rank))
-    rows.append(("crawl/gone.png", "ash", "train", "", "", "", ""))
+                query = f"{category} tree" if number % 4 else ""
+                rows.append((name, category, split, who, url, licence, rank, query))
+    rows.append(("crawl/gone.png", "ash", "train", "", "", "", "", ""))
     with (home / "table.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     return home / "table.csv"
@@ -60,7 +61,10 @@ def designed(source: str | Path, home: Path, name: str = "work") -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `table.csv` and `crawl`, the tar `all.tar` of both, and the work folders `work` and `tar-work`."""
+    """A folder with `table.csv` and `crawl`, the tar `all.tar` of both, the tars `shards`, and a work folder of each.
+
+    They are `work`, `tar-work` and `shards-work`, which has no curriculum.
+    """
     home = tmp_path_factory.mktemp("exporting")
     table = draw_crawl(home)
     with tarfile.open(home / "all.tar", "w") as tar:
@@ -68,6 +72,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tar.add(home / "crawl", "in/crawl")
     designed(table, home)
     designed(f"{home / 'all.tar'}#in/table.csv", home, "tar-work")
+    cn.export(home / "work", output=home / "shards", format_="webdataset", shard_size=7, workers=0, quiet=True)
+    columns = {"group_column": "group", "rank_column": "rank"}
+    cn.ingest(home / "shards", output=home / "shards-work", workers=0, quiet=True, **columns)
     return home
 
 

@@ -102,7 +102,7 @@ def test_two_exports_to_one_folder_do_not_mix(prepared: Path, tmp_path: Path) ->
 def test_a_curriculum_of_an_earlier_reading_is_refused(home: Path) -> None:
     shutil.copy(next((home / "crawl/ash").glob("train 1.*")), home / "crawl/ash/more.png")
     with (home / "table.csv").open("a", encoding="utf-8") as file:
-        file.write("crawl/ash/more.png,ash,train,,,,\n")
+        file.write("crawl/ash/more.png,ash,train,,,,,\n")
     cn.ingest(home / "table.csv", output=home / "work", group_column="who", rank_column="place", **QUIET)
     with pytest.raises(InputError, match="orders the images of an earlier reading of the crawl"):
         cn.export(home / "work", output=home / "out", format_="lists", **QUIET)

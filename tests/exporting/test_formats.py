@@ -18,7 +18,7 @@ from curriculumnet.exporting.formats import FORMATS
 from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder, file_digest
 
-EVERY = ("label", "split", "digest", "group", "url", "licence", "rank")
+EVERY = ("label", "split", "digest", "group", "url", "licence", "rank", "query")
 COLUMNS = {"group_column": "group", "rank_column": "rank"}
 
 ROUND_TRIPS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
@@ -58,17 +58,16 @@ def contents(out: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("lies", ["folder", "tar"])
+@pytest.mark.parametrize("work", ["work", "tar-work", "shards-work"])
 @EACH
-def test_what_was_exported_can_be_ingested(prepared: Path, tmp_path: Path, name: str, lies: str) -> None:
-    work = prepared / ("work" if lies == "folder" else "tar-work")
-    out = cn.export(work, output=tmp_path / "out", format_=name, **QUIET).output
+def test_what_was_exported_can_be_ingested(prepared: Path, tmp_path: Path, name: str, work: str) -> None:
+    out = cn.export(prepared / work, output=tmp_path / "out", format_=name, **QUIET).output
     source, columns, kept = ROUND_TRIPS[name]
     again = cn.ingest(out / source, output=tmp_path / "again", **columns, **QUIET)
-    assert rows(again.table(), kept) == rows(tables.read(work / "images.parquet"), kept)
+    assert rows(again.table(), kept) == rows(tables.read(prepared / "work/images.parquet"), kept)
 
 
-@pytest.mark.parametrize("work", ["work", "tar-work"])
+@pytest.mark.parametrize("work", ["work", "tar-work", "shards-work"])
 def test_class_folders_can_be_ingested_without_their_table(prepared: Path, tmp_path: Path, work: str) -> None:
     out = cn.export(prepared / work, output=tmp_path / "out", format_="folders", **QUIET).output
     again = cn.ingest(out, output=tmp_path / "again", **QUIET)

@@ -84,7 +84,7 @@ def test_shards_hold_the_pictures_in_the_curriculums_order(
             assert shard[picture] == (prepared / row["file_name"]).read_bytes()
             assert int(shard[cls]) == CATEGORIES.index(row["label"])
             said = json.loads(shard[about])
-            kept = ("file_name", "label", "split", "subset", "group", "rank", "url", "licence", "digest")
+            kept = ("file_name", "label", "split", "subset", "group", "rank", "query", "url", "licence", "digest")
             known = {name: row[name] for name in kept if row.get(name) is not None}
             assert {name: said[name] for name in kept if name in said} == known
             assert said.get("cleanliness", 0) == pytest.approx(row.get("cleanliness", 0), abs=1e-7)
