@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curriculumnet.curriculum.step import design
     from curriculumnet.embedding.step import embed
     from curriculumnet.evaluation.step import evaluate
+    from curriculumnet.exporting.step import export
     from curriculumnet.ingestion.step import ingest
     from curriculumnet.noising.step import inject
     from curriculumnet.pipeline import demo, run, status
@@ -31,6 +32,7 @@ _HOMES = {
     "design": "curriculumnet.curriculum.step",
     "embed": "curriculumnet.embedding.step",
     "evaluate": "curriculumnet.evaluation.step",
+    "export": "curriculumnet.exporting.step",
     "ingest": "curriculumnet.ingestion.step",
     "inject": "curriculumnet.noising.step",
     "predict": "curriculumnet.prediction.step",
@@ -48,6 +50,7 @@ __all__ = [
     "design",
     "embed",
     "evaluate",
+    "export",
     "ingest",
     "inject",
     "predict",

@@ -49,6 +49,11 @@ COMMANDS = (
     Command("train", "Train a network along the curriculum.", "curriculumnet train crawl-work --recipe model-d"),
     Command("evaluate", "Measure the errors of the trained networks.", "curriculumnet evaluate crawl-work --crops 10"),
     Command("report", "Make the page that shows what was found.", "curriculumnet report crawl-work"),
+    Command(
+        "export",
+        "Write images and curriculum for other tools.",
+        "curriculumnet export crawl-work --format webdataset --output shards",
+    ),
     Command("predict", "Name what is on pictures.", "curriculumnet predict crawl-work photo.jpg"),
     Command(
         "inject",

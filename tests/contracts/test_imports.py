@@ -14,7 +14,9 @@ HEAVY = {
     "timm", "torch", "torchvision",
 }  # fmt: skip
 
-ROOMS = ("ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "reporting", "noising")
+ROOMS = (
+    "ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "exporting", "reporting", "noising",
+)  # fmt: skip
 
 
 def loaded(code: str) -> set[str]:

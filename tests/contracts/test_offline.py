@@ -132,6 +132,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ["evaluate", work, "--device", "cpu", "--workers", "2"],
         ["report", work],
         ["predict", work, picture, "--device", "cpu"],
+        ["export", work, "-o", str(folder / "export"), "--format", "folders"],
         ["run", crawl, "-o", whole, "--test", test, *small],
         ["inject", test, "-o", str(folder / "noisy"), "--closed", "0.2"],
         ["status", whole],

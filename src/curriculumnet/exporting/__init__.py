@@ -1,0 +1,1 @@
+"""Export: the used images, with their curriculum, as other tools read them."""

@@ -1,0 +1,40 @@
+"""Rows as lines of text, and names that have no place in one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from curriculumnet.errors import InputError
+
+
+def csv_line(values: Iterable[Any]) -> bytes:
+    """Return a row of a CSV table; None is an empty value."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(["" if value is None else value for value in values])
+    return line.getvalue().encode("utf-8")
+
+
+def json_line(values: Mapping[str, Any]) -> bytes:
+    """Return an object as a line of JSON."""
+    return (json.dumps(values, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def names_in_lines(categories: Sequence[str]) -> bytes:
+    """Return the categories, one a line, in their order.
+
+    Raises
+    ------
+    InputError
+        A name has more than one line.
+    """
+    for name in categories:
+        if len(name.splitlines()) != 1:
+            raise InputError(
+                f"The category {name!r} has a line break in its name, and cannot stand in a list of one name a line: "
+                "rename it in the source and ingest again, or choose another --format."
+            )
+    return "".join(f"{name}\n" for name in categories).encode("utf-8")
