@@ -1,7 +1,7 @@
 """Pictures in the cells of tables: Parquet and Arrow as Hugging Face's `datasets` and img2dataset write them.
 
-A picture is a cell of `{bytes, path}`, or of bytes alone. Data sets that were made from files, not fetched from the hub,
-have paths only: these are read then.
+A picture is a cell of `{bytes, path}`, or of bytes alone. Data sets that were made from files on a disk have paths
+only, which are read then.
 """
 
 from __future__ import annotations
