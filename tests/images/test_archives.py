@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.errors import SourceError
+from curriculumnet.images import tar
 from curriculumnet.images.archives import may_be_image, open_bytes, split_root
 from curriculumnet.images.folder import Folder
 from curriculumnet.images.stored import GONE, UNTOLD, Stamp
-from curriculumnet.images.tar import Index
+from curriculumnet.images.tar import Index, open_tar
 
 FILES = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "top.txt": b"", "z é/3": b"three"}
 
@@ -221,6 +222,41 @@ def test_what_is_added_to_a_tar_leaves_the_stamps_of_the_others(tmp_path: Path) 
     # Of the same name, size and time at another place it is another one.
     add(path, "a/1.jpg", b"FOUR", mtime=1_700_000_000)
     assert open_bytes(str(path)).stamp("a/1.jpg") != before[0]
+
+
+def test_the_index_of_a_large_tar_is_kept_and_made_again_when_the_tar_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_tar(tmp_path / "x.tar", {f"c/{n:05}.jpg": b"%d" % n for n in range(1200)})
+    add(path, "link.jpg", type=tarfile.SYMTYPE, linkname="c/00000.jpg")
+    kept = Folder(str(tmp_path), str(tmp_path / "indexes"))
+    first = open_tar(kept, "x.tar")
+    assert len(list((tmp_path / "indexes").iterdir())) == 1
+    reads: list[str] = []
+    through = tar._read_headers
+    monkeypatch.setattr(tar, "_read_headers", lambda *given: reads.append(given[1]) or through(*given))
+    tar._index.cache_clear()
+    again = open_tar(kept, "x.tar")
+    assert reads == []
+    assert again.contents() == first.contents()
+    assert again.index.in_order() == first.index.in_order()
+    assert [again.stamp(name) for name in again.names()] == [first.stamp(name) for name in first.names()]
+    assert again.read("c/01199.jpg") == b"1199"
+    add(path, "c/more.jpg", b"more")
+    assert open_tar(kept, "x.tar").read("c/more.jpg") == b"more"
+    assert reads == ["x.tar"]
+    # One that is damaged is made again.
+    tar._index.cache_clear()
+    next((tmp_path / "indexes").iterdir()).write_bytes(b"PAR1")
+    assert open_tar(kept, "x.tar").read("c/more.jpg") == b"more"
+    assert reads == ["x.tar"] * 2
+    assert not list((tmp_path / "indexes").glob(".writing-*"))
+
+
+def test_the_index_of_a_small_tar_is_not_worth_keeping(tmp_path: Path) -> None:
+    make_tar(tmp_path / "x.tar", FILES)
+    open_tar(Folder(str(tmp_path), str(tmp_path / "indexes")), "x.tar")
+    assert not (tmp_path / "indexes").exists()
 
 
 @given(st.lists(st.sampled_from(["a", "a/b", "a-b", "b", "ü", "\udce9", "a/b/c", ""]), max_size=12))

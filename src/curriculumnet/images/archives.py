@@ -72,8 +72,15 @@ def split_root(root: str | os.PathLike[str]) -> tuple[str, str]:
     return found[1], "" if inner == "." else inner
 
 
-def holder_of(path: str) -> tuple[Holder, str]:
+def holder_of(path: str, indexes: str = "") -> tuple[Holder, str]:
     """Return the folder that a path names, or the folder in which the file lies that it names, and the file's name.
+
+    Parameters
+    ----------
+    path : str
+        A path or a URL.
+    indexes : str
+        The folder in which the indexes of large tars are kept; empty where they are not.
 
     Raises
     ------
@@ -83,13 +90,13 @@ def holder_of(path: str) -> tuple[Holder, str]:
     if is_url(path):
         from curriculumnet.images.remote import Remote
 
-        place = Remote(path.rstrip("/"))
+        place = Remote(path.rstrip("/"), indexes)
         if place.is_file():
-            return Remote(path[: path.rindex("/")]), path[path.rindex("/") + 1 :]
+            return Remote(path[: path.rindex("/")], indexes), path[path.rindex("/") + 1 :]
         return place, ""
     if os.path.isdir(path):  # noqa: PTH112
-        return Folder(path), ""
-    return Folder(os.fspath(Path(path).parent)), Path(path).name
+        return Folder(path, indexes), ""
+    return Folder(os.fspath(Path(path).parent), indexes), Path(path).name
 
 
 def open_bytes(root: str) -> Bytes:

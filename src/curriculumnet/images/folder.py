@@ -22,9 +22,17 @@ class Folder:
     Links are followed, but not to a folder that is read already, or that holds the root: such a link is no regular
     file. A name whose link leads nowhere is among the names: reading it says that it is gone. So is a folder that may
     not be read, with a ``/`` at its end.
+
+    Parameters
+    ----------
+    root : str
+        The folder.
+    indexes : str
+        Where the indexes of large tars are kept; empty where they are not.
     """
 
     root: str
+    indexes: str = ""
 
     def names(self) -> list[str]:
         """Return the names of all regular files, relative to the root, with ``/``, in code-point order."""

@@ -28,14 +28,17 @@ class Remote:
     ----------
     root : str
         The URL, without a ``/`` at its end.
+    indexes : str
+        Where the indexes of large tars are kept; empty where they are not.
     """
 
     root: str
+    indexes: str = ""
     _listing: dict[str, Stamp] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         # Of a million files the listing is larger than what a worker needs of it, which it asks itself.
-        return {"root": self.root, "_listing": {}}
+        return {"root": self.root, "indexes": self.indexes, "_listing": {}}
 
     def names(self) -> list[str]:
         """Return the names of all files, relative to the root, with ``/``, in code-point order."""

@@ -73,6 +73,11 @@ class Bytes(Protocol):
 class Holder(Bytes, Hashable, Protocol):
     """A folder, here or on the network, in which tars may lie."""
 
+    @property
+    def indexes(self) -> str:
+        """The folder in which the indexes of large tars are kept once they were made; empty where they are not."""
+        ...
+
     def open(self, name: str) -> BinaryIO:
         """Open a file to be read from any place of it; OSError when it is gone or may not be read."""
         ...

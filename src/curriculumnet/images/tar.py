@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
+import hashlib
+import json
+import os
 import posixpath
 import re
 import tarfile
@@ -11,6 +15,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curriculumnet.errors import SourceError
@@ -35,6 +40,9 @@ _BLOCK = 512
 
 _AT_ONCE = 65_536
 """Names of members that are Python's before they are put away."""
+
+_LARGE = 1000
+"""Members of a tar from which its index is kept: those of smaller ones are read in a moment."""
 
 _INDEXES = 16
 """Tars whose index is kept: of a shard of ten thousand members it takes half a megabyte."""
@@ -109,6 +117,14 @@ class Index:
         """Return how many members there are."""
         return len(self._places)
 
+    def table(self) -> pa.Table:
+        """Return it as it is kept: a row for each member, by name."""
+        import pyarrow as pa
+
+        names = [self._name(place) for place in range(len(self))]
+        columns = {"offset": self._places, "size": self._sizes, "time": self._times}
+        return pa.table({"name": pa.array(names, pa.binary()), **columns})
+
     def find(self, name: str) -> tuple[int, int, int] | None:
         """Return the place, the size and the time of a member; None when there is none of that name."""
         found = self._before(_as_bytes(name))
@@ -179,10 +195,56 @@ def _shown(holder: Holder, name: str) -> str:
 
 @lru_cache(maxsize=_INDEXES)
 def _index(holder: Holder, tar_name: str, size: int, modified: int) -> Index:
+    """Return where the members of a tar lie: as it was kept, or by reading their headers."""
+    if not holder.indexes:
+        return _read_headers(holder, tar_name, size)
+    called = hashlib.blake2b(_as_bytes(_shown(holder, tar_name)), digest_size=16).hexdigest()
+    kept = Path(holder.indexes, f"{called}.parquet")
+    version = f"{size} {modified}"
+    index = _kept_index(kept, version)
+    if index is None:
+        index = _read_headers(holder, tar_name, size)
+        if len(index) >= _LARGE:
+            _keep_index(index, kept, version)
+    return index
+
+
+def _kept_index(path: Path, version: str) -> Index | None:
+    """Return an index that was kept; None where there is none of this version of the tar."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, memory_map=False)
+        about = json.loads(table.schema.metadata[b"about"])
+        if about["version"] != version:
+            return None
+        names = table["name"].combine_chunks()
+        places, sizes, times = (table[name].to_numpy() for name in ("offset", "size", "time"))
+        return Index(names, places, sizes, times, about["strangers"])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return None
+
+
+def _keep_index(index: Index, path: Path, version: str) -> None:
+    """Keep an index; where that is not possible it is made again."""
+    import pyarrow.parquet as pq
+
+    about = {b"about": json.dumps({"version": version, "strangers": index.strangers}).encode()}
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pq.write_table(index.table().replace_schema_metadata(about), temporary, compression="zstd")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _read_headers(holder: Holder, tar_name: str, size: int) -> Index:
     """Read where the members of a tar lie; once for a crawl and a test that lie in the same one."""
     import pyarrow as pa
 
-    del modified
     shown = _shown(holder, tar_name)
     parts: list[pa.Array] = []
     names: list[bytes] = []

@@ -17,7 +17,7 @@ from curriculumnet.errors import FeaturesError, SourceError, UsageError, WorkFol
 from curriculumnet.images.stored import NOWHERE, UNTOLD
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, UNPACKED, Record, Stopwatch, WorkFolder, file_digest
+from curriculumnet.work.folder import IMAGES, INDEXES, UNPACKED, Record, Stopwatch, WorkFolder, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -281,6 +281,7 @@ def ingest(
                 label_column, file_column, *((group_column, rank_column) if key == "crawl" else (None, None))
             ),
             unpack=partial(_unpacked, path, key, quiet),
+            indexes=str(WorkFolder(path).file(INDEXES).absolute()),
         )
         for key, place in (("crawl", source), ("val", val), ("test", test))
         if place is not None

@@ -187,6 +187,7 @@ def read_source(
     *,
     columns: Columns = COLUMNS,
     unpack: Callable[[Packed], str] | None = None,
+    indexes: str = "",
 ) -> Source:
     """Find out what a source is, and list its files.
 
@@ -199,6 +200,8 @@ def read_source(
     unpack : callable, optional
         Called where the pictures have no place of their own, as in a compressed archive: it unpacks them, and returns
         the path of the uncompressed tar.
+    indexes : str
+        The folder in which the indexes of large tars are kept; empty where they are not.
 
     Raises
     ------
@@ -211,14 +214,14 @@ def read_source(
     path, inner = check_there(given)
     path = path.rstrip("/") if is_url(path) else str(Path(path).resolve())
     absolute = f"{path}#{inner}" if inner else path
-    holder, name = holder_of(path)
+    holder, name = holder_of(path, indexes)
     packed = packed_at(HeldPlace(holder, name, text), columns)
     if packed is not None:
         if unpack is None:
             raise SourceError(
                 f"{text} is {packed.what}, and pictures in it cannot be read in place: unpack it and give the folder."
             )
-        holder, name = holder_of(unpack(packed))
+        holder, name = holder_of(unpack(packed), indexes)
         inner = inner or packed.inner
     files, table = _located(holder, name, inner, text)
     place = Place(files, table, text)

@@ -41,6 +41,8 @@ COMPARISONS = "comparisons.json"
 REPORT = "report.html"
 UNPACKED = "unpacked"
 """The folder of tars into which sources were unpacked that cannot be read in place."""
+INDEXES = "indexes"
+"""The folder of what is known of where the members of tars lie."""
 _LOCK = "lock.json"
 _GUARD = ".lock"
 _TEMPORARY = ".writing-"
@@ -434,6 +436,7 @@ def _left_by_us(name: str) -> bool:
         tables.MODIFIED.file,
         tables.READ,
         UNPACKED,
+        INDEXES,
         ".DS_Store",
         "Thumbs.db",
         "desktop.ini",
