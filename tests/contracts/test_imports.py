@@ -10,11 +10,11 @@ import pytest
 from curriculumnet import cli
 
 HEAVY = {
-    "PIL", "duckdb", "jinja2", "matplotlib", "numba", "numpy", "pyarrow", "ray", "scipy", "sklearn", "tensorboard",
+    "PIL", "duckdb", "httpcore", "httpx", "jinja2", "matplotlib", "numba", "numpy", "pyarrow", "ray", "scipy", "sklearn", "tensorboard",
     "timm", "torch", "torchvision",
 }  # fmt: skip
 
-ROOMS = ("ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "reporting")
+ROOMS = ("ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "reporting", "collection")
 
 
 def loaded(code: str) -> set[str]:

@@ -62,13 +62,7 @@ def read_table(
         A column is missing or holds more than one value a row, the table is damaged, a split has an unknown name, or a
         rank is no finite number.
     """
-    ending = PurePosixPath(name).suffix.lower()
-    if ending == ".parquet":
-        columns = _parquet(bytes_of(files, name, given), given)
-    elif ending == ".jsonl":
-        columns = _json_lines(text_of(files, name, given), given)
-    else:
-        columns = _delimited(text_of(files, name, given), "\t" if ending == ".tsv" else ",", given)
+    columns = read_columns(files, name, given)
     labels = _needed(columns, label_column, "label-column", given)
     for row, label in enumerate(labels):
         if label and not is_valid(label):
@@ -78,13 +72,29 @@ def read_table(
         files.root,
         [file_name(each or "") for each in names],
         [(label or "").strip() for label in labels],
-        _splits(_texts(columns, "split", given), len(labels), given),
+        _splits(texts(columns, "split", given), len(labels), given),
         unlabelled="no label",
         groups=_needed(columns, group_column, "group-column", given) if group_column else None,
         ranks=_ranks(columns, rank_column, given) if rank_column else None,
-        urls=_texts(columns, "url", given),
-        licences=_texts(columns, "licence" if "licence" in columns else "license", given),
+        urls=texts(columns, "url", given),
+        licences=texts(columns, "licence" if "licence" in columns else "license", given),
     )
+
+
+def read_columns(files: Bytes, name: str, given: str) -> Columns:
+    """Read all columns of a table; of nested and binary ones in Parquet only the names.
+
+    Raises
+    ------
+    SourceError
+        The table is damaged, or may not be read.
+    """
+    ending = PurePosixPath(name).suffix.lower()
+    if ending == ".parquet":
+        return _parquet(bytes_of(files, name, given), given)
+    if ending == ".jsonl":
+        return _json_lines(text_of(files, name, given), given)
+    return _delimited(text_of(files, name, given), "\t" if ending == ".tsv" else ",", given)
 
 
 # -- formats ----------------------------------------------------------------------------------------------------------
@@ -149,14 +159,14 @@ def _parquet(data: bytes, given: str) -> Columns:
 
 
 def _needed(columns: Columns, title: str, flag: str, given: str) -> list[str | None]:
-    values = _texts(columns, title, given)
+    values = texts(columns, title, given)
     if values is None:
         known = ", ".join(repr(name) for name in columns) or "none"
         raise SourceError(f"{given} has no column {title!r}; its columns are {known}: name the right one by --{flag}.")
     return values
 
 
-def _texts(columns: Columns, title: str, given: str) -> list[str | None] | None:
+def texts(columns: Columns, title: str, given: str) -> list[str | None] | None:
     """Return a column as text, None where it is empty; None when there is no such column."""
     if title not in columns:
         return None

@@ -1,0 +1,306 @@
+"""One URL fetched: within bounds of bytes, time, redirects and tries, and only from where it is allowed.
+
+httpx's own connection pool (httpcore) is used without httpx's client, because only the pool can be given what connects;
+and because a client keeps cookies, and follows redirects, by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+import time
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NoReturn
+
+import anyio
+import httpcore
+import httpx
+
+from curriculumnet.collection.addresses import AddressRefusedError, CheckedBackend, NoSuchHostError, Resolve
+from curriculumnet.collection.hosts import HeldError, Hosts
+from curriculumnet.collection.opting_out import opted_out
+from curriculumnet.console import duration, storage
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may go well a little later."""
+_ASK_TO_WAIT = frozenset({429, 503})
+
+_FIRST_WAIT = 0.5
+"""Seconds before the second try; before each further one twice as long."""
+
+_IDLE = 5.0
+"""Seconds for which a connection is kept that nobody uses."""
+
+_ACCEPT = b"image/*,*/*;q=0.5"
+
+_ZIPPED = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+"""What zlib calls the encodings that are undone; none is asked for, but some servers send one all the same."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much is asked of the network and of each host; the flags of `collect` with these names say what they mean."""
+
+    concurrency: int
+    per_host: int
+    host_rate: float | None
+    timeout: float
+    max_bytes: int
+    max_redirects: int
+    retries: int
+    max_wait: float
+    opt_outs: bool
+    allow_private: bool
+    user_agent: str
+
+
+class FetchError(Exception):
+    """A URL that cannot be had.
+
+    Parameters
+    ----------
+    reason : str
+        Why, without what differs from URL to URL.
+    may_pass : bool
+        Whether it may be had a little later.
+    asked : bool
+        Whether the host has said when, and is being left alone until then.
+    """
+
+    def __init__(self, reason: str, *, may_pass: bool = False, asked: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.may_pass, self.asked = reason, may_pass, asked
+
+
+class Fetcher:
+    """Fetches URLs; use it as an asynchronous context.
+
+    Parameters
+    ----------
+    bounds : Bounds
+        What is allowed.
+    resolve : Resolve
+        What finds the addresses of a host.
+    """
+
+    def __init__(self, bounds: Bounds, resolve: Resolve) -> None:
+        self._bounds = bounds
+        self._agent = bounds.user_agent.partition("/")[0].strip()
+        self._hosts = Hosts(bounds.per_host, bounds.host_rate, bounds.max_wait)
+        self._places = asyncio.Semaphore(bounds.concurrency)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=bounds.concurrency,
+            keepalive_expiry=_IDLE,
+            network_backend=CheckedBackend(resolve, allow_private=bounds.allow_private),
+        )
+
+    async def __aenter__(self) -> Fetcher:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.aclose()
+
+    async def fetch(self, url: str) -> bytes:
+        """Return what a URL gives, as it came.
+
+        Raises
+        ------
+        FetchError
+        """
+        wait = _FIRST_WAIT
+        for tries_left in range(self._bounds.retries, -1, -1):
+            try:
+                return await self._follow(_parsed(url))
+            except FetchError as error:
+                if not error.may_pass or not tries_left:
+                    raise
+                if not error.asked:
+                    await asyncio.sleep(wait)
+            wait *= 2
+        raise FetchError("not tried")
+
+    async def _follow(self, url: httpx.URL) -> bytes:
+        """Ask for a URL, and for what it leads to. The time counts only while a host is asked, not before its turn."""
+        left = self._bounds.timeout
+        for _ in range(self._bounds.max_redirects + 1):
+            async with self._turn(url.host):
+                start = time.monotonic()
+                try:
+                    async with asyncio.timeout(left):
+                        found = await self._ask(url)
+                except TimeoutError:
+                    self._timed_out()
+                left -= time.monotonic() - start
+            if isinstance(found, bytes):
+                return found
+            url = found
+        raise FetchError(f"more than {self._bounds.max_redirects} redirects")
+
+    @asynccontextmanager
+    async def _turn(self, host: str) -> AsyncIterator[None]:
+        try:
+            async with self._hosts.turn(host), self._places:
+                yield
+        except HeldError as error:
+            raise FetchError(_held(error.seconds)) from None
+
+    async def _ask(self, url: httpx.URL) -> bytes | httpx.URL:
+        """Send one request. Return the body, or where it is instead."""
+        try:
+            response = await self._pool.handle_async_request(self._request(url))
+            try:
+                return await self._answer(url, response)
+            finally:
+                await response.aclose()
+        except NoSuchHostError as error:
+            raise FetchError("no such host", may_pass=error.may_pass) from error
+        except AddressRefusedError:
+            raise FetchError("refused: the address of the host is not public") from None
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            self._broken_off(error)
+        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream) as error:
+            raise FetchError("the connection broke off", may_pass=True) from error
+
+    def _request(self, url: httpx.URL) -> httpcore.Request:
+        headers = [
+            (b"Host", url.netloc),
+            (b"User-Agent", self._bounds.user_agent.encode("latin-1", "replace")),
+            (b"Accept", _ACCEPT),
+            (b"Accept-Encoding", b"identity"),
+        ]
+        if url.userinfo:
+            # They are in a header of this request alone: where a redirect leads, they do not go.
+            plain = f"{url.username}:{url.password}".encode()
+            headers.append((b"Authorization", b"Basic " + base64.b64encode(plain)))
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        return httpcore.Request("GET", target, headers=headers)
+
+    async def _answer(self, url: httpx.URL, response: httpcore.Response) -> bytes | httpx.URL:
+        headers = httpx.Headers(response.headers)
+        if self._bounds.opt_outs and opted_out(headers.get_list("x-robots-tag"), self._agent):
+            raise FetchError("opted out by X-Robots-Tag")
+        if response.status in _REDIRECTS:
+            return _target(url, headers.get("location"), response.status)
+        if response.status in _ASK_TO_WAIT and (seconds := _seconds(headers.get("retry-after"))) is not None:
+            self._hosts.hold(url.host, seconds)
+            if seconds > self._bounds.max_wait:
+                raise FetchError(_held(seconds))
+            raise FetchError(f"HTTP {response.status}", may_pass=True, asked=True)
+        if not 200 <= response.status < 300:
+            raise FetchError(f"HTTP {response.status}", may_pass=response.status in _MAY_PASS)
+        return _undone(await self._body(headers, response), headers.get("content-encoding", ""), self._bounds.max_bytes)
+
+    async def _body(self, headers: httpx.Headers, response: httpcore.Response) -> bytes:
+        most = self._bounds.max_bytes
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > most:
+            raise _too_large(most)
+        parts, size = [], 0
+        async for part in response.aiter_stream():
+            size += len(part)
+            if size > most:
+                raise _too_large(most)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _timed_out(self) -> NoReturn:
+        raise FetchError(f"not there after {duration(self._bounds.timeout)}", may_pass=True) from None
+
+    def _broken_off(self, error: Exception) -> NoReturn:
+        """Say what a library's error means."""
+        cause = error.args[0] if error.args else None
+        if isinstance(error, httpcore.TimeoutException):
+            self._timed_out()
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise FetchError(f"TLS: {cause.verify_message}") from error
+        if isinstance(cause, ssl.SSLError):
+            raise FetchError("TLS: no connection could be agreed on") from error
+        if isinstance(error, httpcore.ConnectError):
+            raise FetchError("no connection", may_pass=True) from error
+        if isinstance(error, httpcore.LocalProtocolError):
+            raise FetchError("not a URL that can be asked for") from error
+        if "without sending" in str(error):
+            # A body that is shorter than was announced, or no answer at all.
+            raise FetchError("broken off before its end", may_pass=True) from error
+        if isinstance(error, httpcore.RemoteProtocolError):
+            raise FetchError("no HTTP answer") from error
+        raise FetchError("the connection broke off", may_pass=True) from error
+
+
+def _parsed(text: str) -> httpx.URL:
+    """Return a URL that may be asked for.
+
+    Raises
+    ------
+    FetchError
+    """
+    try:
+        url = httpx.URL(text.strip())
+        usable = bool(url.host) and (url.port is None or 0 < url.port < 65536)
+    except (httpx.InvalidURL, ValueError):
+        raise FetchError("not a URL") from None
+    if url.scheme not in ("http", "https"):
+        raise FetchError("neither an http nor an https URL")
+    if not usable:
+        raise FetchError("not a URL")
+    return url
+
+
+def _target(url: httpx.URL, location: str | None, status: int) -> httpx.URL:
+    """Return where a redirect leads."""
+    if not location:
+        raise FetchError(f"HTTP {status} that leads nowhere")
+    try:
+        return _parsed(str(url.join(location)))
+    except FetchError as error:
+        raise FetchError(f"redirected to what is {error.reason}") from None
+    except (httpx.InvalidURL, ValueError):
+        raise FetchError("redirected to what is not a URL") from None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return how long a host asks to be left alone, which it says in seconds or by a date."""
+    if not retry_after:
+        return None
+    if retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _held(seconds: float) -> str:
+    return "the host asks to be left alone for " + ("hours" if seconds >= 3600 else "minutes")
+
+
+def _too_large(most: int) -> FetchError:
+    return FetchError(f"more than {storage(most)}")
+
+
+def _undone(data: bytes, encoding: str, most: int) -> bytes:
+    """Undo a Content-Encoding, as far as `most` bytes."""
+    name = encoding.strip().lower()
+    if not data or name in ("", "identity"):
+        return data
+    if name not in _ZIPPED:
+        raise FetchError("a Content-Encoding that was not asked for")
+    unzip = zlib.decompressobj(_ZIPPED[name])
+    try:
+        found = unzip.decompress(data, most + 1)
+    except zlib.error:
+        raise FetchError(f"a body that is not the {name} it is said to be") from None
+    if len(found) > most:
+        raise _too_large(most)
+    if not unzip.eof:
+        raise FetchError("broken off before its end", may_pass=True)
+    return found
