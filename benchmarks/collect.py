@@ -56,7 +56,7 @@ def picture(seed: int) -> bytes:
     dots = random.Random(seed)
     small = Image.frombytes("RGB", (60, 45), dots.randbytes(60 * 45 * 3))
     file = io.BytesIO()
-    small.resize((400, 300), Image.Resampling.BICUBIC).save(file, "JPEG", quality=84)
+    small.resize((320, 240), Image.Resampling.BICUBIC).save(file, "JPEG", quality=78)
     return file.getvalue()
 
 

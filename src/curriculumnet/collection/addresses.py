@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-import httpcore
+import httpcore2
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -125,7 +127,44 @@ def _addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
-class CheckedBackend(httpcore.AsyncNetworkBackend):
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection, without limits of time of its own: whoever asks limits the whole.
+
+    The pool looks at each idle connection whenever it gives one out. With asyncio's own streams that costs nothing,
+    because they have noticed by themselves that the other side has closed; with anyio's it took most of the time.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        del timeout
+        return await self._reader.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        del timeout
+        self._writer.write(buffer)
+        await self._writer.drain()
+
+    async def aclose(self) -> None:
+        self._writer.close()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        del timeout
+        try:
+            await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
+        except BaseException:
+            self._writer.close()
+            raise
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._reader.at_eof() if info == "is_readable" else self._writer.get_extra_info(info)
+
+
+class CheckedBackend(httpcore2.AsyncNetworkBackend):
     """Connections to allowed addresses only.
 
     Parameters
@@ -138,7 +177,6 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, resolve: Resolve, *, allow_private: bool) -> None:
         self._resolve, self._allow_private = resolve, allow_private
-        self._plain = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -146,23 +184,22 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
         """Resolve a host, look at what was found, and connect to it.
 
         Raises
         ------
-        NoSuchHostError, AddressRefusedError, httpcore.ConnectError, httpcore.ConnectTimeout
+        NoSuchHostError, AddressRefusedError, OSError
         """
+        del timeout, local_address, socket_options
         found = await self._resolve(host, port)
         allowed = [address for address in found if self._allow_private or is_public(address)]
-        if not allowed:
-            raise AddressRefusedError
-        for place, address in enumerate(allowed):
+        for place, address in enumerate(allowed, 1):
             try:
-                return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if place == len(allowed) - 1:
+                return _Stream(*await asyncio.open_connection(address, port))
+            except OSError:
+                if place == len(allowed):
                     raise
         raise AddressRefusedError
 

@@ -1,11 +1,16 @@
-"""Turns at hosts: how many requests at a time, how many a second, and none while a host asks to be left alone."""
+"""Turns at hosts: how many requests at a time, how many a second, and none while a host asks to be left alone.
+
+Each host has connections of its own, which are closed when nobody waits for it any more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+import httpcore2
 
 _MANY = 4096
 """Hosts that are remembered before those that nobody waits for are forgotten."""
@@ -29,6 +34,7 @@ class _Host:
     def __init__(self, at_once: int) -> None:
         self.places = asyncio.Semaphore(at_once)
         self.users = 0
+        self.pool: httpcore2.AsyncConnectionPool | None = None
         self.next = 0.0
         """When the next request may begin, by the monotonic clock."""
         self.held = 0.0
@@ -46,15 +52,24 @@ class Hosts:
         Requests to one host a second; None for as many as come.
     longest : float
         The longest that is waited for a host that asks to be left alone, in seconds.
+    connections : callable
+        Makes the connections to a host, given how many hosts are asked at present.
     """
 
-    def __init__(self, at_once: int, rate: float | None, longest: float) -> None:
+    def __init__(
+        self,
+        at_once: int,
+        rate: float | None,
+        longest: float,
+        connections: Callable[[int], httpcore2.AsyncConnectionPool],
+    ) -> None:
         self._at_once, self._pause, self._longest = at_once, 1 / rate if rate else 0.0, longest
+        self._connections = connections
         self._hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait until a host may be asked, and be one of those who ask it.
+    async def turn(self, name: str) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
+        """Wait until a host may be asked, and be one of those who ask it, by the connections that this gives.
 
         Raises
         ------
@@ -65,15 +80,29 @@ class Hosts:
         try:
             async with host.places:
                 await self._wait(host)
-                yield
+                if host.pool is None:
+                    host.pool = self._connections(len(self._hosts))
+                yield host.pool
         finally:
             host.users -= 1
-            self._forget(name, host)
+            if not host.users:
+                self._forget(name, host)
+                await self._close(host)
 
     def hold(self, name: str, seconds: float) -> None:
         """Leave a host alone for some seconds."""
         host = self._hosts.setdefault(name, _Host(self._at_once))
         host.held = max(host.held, time.monotonic() + seconds)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for host in self._hosts.values():
+            await self._close(host)
+
+    async def _close(self, host: _Host) -> None:
+        pool, host.pool = host.pool, None
+        if pool is not None:
+            await pool.aclose()
 
     async def _wait(self, host: _Host) -> None:
         while (now := time.monotonic()) < (until := max(host.held, host.next)):
@@ -84,8 +113,8 @@ class Hosts:
 
     def _forget(self, name: str, host: _Host) -> None:
         now = time.monotonic()
-        if not host.users and max(host.held, host.next) <= now:
-            self._hosts.pop(name, None)
+        if max(host.held, host.next) <= now:
+            del self._hosts[name]
         elif len(self._hosts) > _MANY:
             for other, each in list(self._hosts.items()):
                 if not each.users and max(each.held, each.next) <= now:

@@ -21,8 +21,8 @@ _ENDINGS = {
 # fmt: on
 """Endings by Pillow's names of formats; of others it is the name in small letters."""
 
-_EXIF = (b"Exif", b"eXIf", b"EXIF")
-"""How a JPEG, a PNG and a WebP announce EXIF. Opening a picture to look for it takes longer than all else."""
+_EXIF = {"JPEG": b"Exif", "PNG": b"eXIf", "WEBP": b"EXIF"}
+"""How formats announce EXIF. Opening a picture to look for it takes longer than all else."""
 _PARTS = {"EXIF": 0x8769, "GPS": 0x8825}
 _LONGEST_VALUE = 200
 """Characters of an EXIF value that are kept: makers of cameras put kilobytes of their own there."""
@@ -71,15 +71,15 @@ def examined(data: bytes) -> Outcome:
         return failed(NO_PICTURE, str(error))
     ending = _ENDINGS.get(found.format, found.format.lower())
     sha256 = hashlib.sha256(data).hexdigest()
-    return Outcome(SUCCESS, None, SUCCESS, ending, found.width, found.height, exif_of(data), sha256)
+    return Outcome(SUCCESS, None, SUCCESS, ending, found.width, found.height, _exif(data, found.format), sha256)
 
 
-def exif_of(data: bytes) -> str | None:
+def _exif(data: bytes, form: str) -> str | None:
     """Return a picture's EXIF as a JSON object of texts, such as ``{"Image Make": "…"}``; None where it is damaged.
 
     The names begin with the part that they are in, ``Image``, ``EXIF`` or ``GPS``, as img2dataset writes them.
     """
-    if not any(mark in data for mark in _EXIF):
+    if form in _EXIF and _EXIF[form] not in data:
         return "{}"
     from PIL import ExifTags, Image
 

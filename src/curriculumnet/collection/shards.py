@@ -166,15 +166,14 @@ class Shard:
         if outcome.status != SUCCESS:
             return
         self._bytes += len(data)
-        about = json.dumps(found, indent=4, default=str).encode()
+        members = {
+            outcome.ending: data,
+            "json": json.dumps(found, default=str).encode(),
+            "txt": (found["caption"] or "").encode(),
+        }
         # Opened each time: with small shards hundreds are filled at once, and a process may not have many files open.
         with self._tar.open("ab") as file:
-            for ending, content in (
-                (outcome.ending, data),
-                ("json", about),
-                ("txt", (found["caption"] or "").encode("utf-8", "replace")),
-            ):
-                _add_member(file, f"{found['key']}.{ending}", content)
+            file.writelines(part for ending, content in members.items() for part in _member(found["key"], ending, content))
 
     def finish(self) -> None:
         """Write the table, give both files their names, and say last that the shard is whole."""
@@ -212,12 +211,11 @@ class Shard:
         }
 
 
-def _add_member(file: IO[bytes], name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
+def _member(key: str, ending: str, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a member of a tar: its header, its bytes, and what fills its last block."""
+    member = tarfile.TarInfo(f"{key}.{ending}")
     member.size = len(data)
-    file.write(member.tobuf(tarfile.USTAR_FORMAT))
-    file.write(data)
-    file.write(bytes(-len(data) % _BLOCK))
+    return member.tobuf(tarfile.USTAR_FORMAT), data, bytes(-len(data) % _BLOCK)
 
 
 def _settle(file: IO[bytes]) -> None:
