@@ -146,7 +146,11 @@ def main() -> None:
         lines = [f"http://127.0.0.{1 + n % hosts}:{port}/{n}.jpg,cat,a cat" for n in range(given.urls)]
         table.write_text("\n".join(["url,category,query", *lines, ""]))
         print(f"{given.urls:,} URLs of {size / 1000:.1f} KB, {hosts} hosts, {os.cpu_count()} cores.\n")
-        print("| | seconds | URLs/s | peak memory, MB | rate: collect is | memory: collect is |", "|---|" + "---|" * 5, sep="\n")
+        print(
+            "| | seconds | URLs/s | peak memory, MB | rate: collect is | memory: collect is |",
+            "|---|" + "---|" * 5,
+            sep="\n",
+        )
         ours: tuple[float, float] = (0.0, 0.0)
         for name, command in commands(table, given.img2dataset).items():
             turns = []

@@ -37,6 +37,7 @@ _FIRST_WAIT = 0.5
 _IDLE = 5.0
 """Seconds for which a connection is kept that nobody uses."""
 
+_HELD = "the host asks to be left alone for longer than is waited"
 _ACCEPT = b"image/*,*/*;q=0.5"
 
 _ZIPPED = {"gzip": 31, "x-gzip": 31, "deflate": 47}
@@ -154,8 +155,8 @@ class Fetcher:
         try:
             async with self._hosts.turn(host) as pool, self._places:
                 yield pool
-        except HeldError as error:
-            raise FetchError(_held(error.seconds)) from None
+        except HeldError:
+            raise FetchError(_HELD) from None
 
     async def _ask(self, url: httpx2.URL, pool: httpcore2.AsyncConnectionPool) -> bytes | httpx2.URL:
         """Send one request. Return the body, or where it is instead."""
@@ -195,7 +196,7 @@ class Fetcher:
         if response.status in _ASK_TO_WAIT and (seconds := _seconds(headers.get("retry-after"))) is not None:
             self._hosts.hold(url.host, seconds)
             if seconds > self._bounds.max_wait:
-                raise FetchError(_held(seconds))
+                raise FetchError(_HELD)
             raise FetchError(f"HTTP {response.status}", may_pass=True, asked=True)
         if not 200 <= response.status < 300:
             raise FetchError(f"HTTP {response.status}", may_pass=response.status in _MAY_PASS)
@@ -273,10 +274,6 @@ def _seconds(retry_after: str | None) -> float | None:
     except ValueError:
         return None
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _held(seconds: float) -> str:
-    return "the host asks to be left alone for " + ("hours" if seconds >= 3600 else "minutes")
 
 
 def _too_large(most: int) -> FetchError:

@@ -40,7 +40,7 @@ async def fill(
     rows, begun = shards.unfinished_rows(), dict[int, Shard]()
     try:
         async with Fetcher(bounds, resolve or resolver) as fetcher, asyncio.TaskGroup() as group:
-            for _ in range(bounds.concurrency * _AHEAD):
+            for _ in range(min(len(listed), bounds.concurrency * _AHEAD)):
                 group.create_task(_work(rows, begun, shards, listed, fetcher, advance))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None

@@ -17,17 +17,7 @@ _MANY = 4096
 
 
 class HeldError(Exception):
-    """A host has asked to be left alone for longer than anybody waits.
-
-    Parameters
-    ----------
-    seconds : float
-        For how long still.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
+    """A host has asked to be left alone for longer than anybody waits."""
 
 
 class _Host:
@@ -107,7 +97,7 @@ class Hosts:
     async def _wait(self, host: _Host) -> None:
         while (now := time.monotonic()) < (until := max(host.held, host.next)):
             if host.held - now > self._longest:
-                raise HeldError(host.held - now)
+                raise HeldError
             await asyncio.sleep(until - now)
         host.next = now + self._pause
 

@@ -173,7 +173,9 @@ class Shard:
         }
         # Opened each time: with small shards hundreds are filled at once, and a process may not have many files open.
         with self._tar.open("ab") as file:
-            file.writelines(part for ending, content in members.items() for part in _member(found["key"], ending, content))
+            file.writelines(
+                part for ending, content in members.items() for part in _member(found["key"], ending, content)
+            )
 
     def finish(self) -> None:
         """Write the table, give both files their names, and say last that the shard is whole."""
