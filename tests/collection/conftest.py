@@ -56,20 +56,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        host = self.headers["Host"].partition(":")[0]
         with self.crowd.lock:
             self.crowd.asked.append((self.path, dict(self.headers.items()), time.monotonic()))
             self.crowd.times[self.path] += 1
-            self.crowd.now[host] += 1
-            self.crowd.most[host] = max(self.crowd.most[host], self.crowd.now[host])
         kind, _, rest = self.path.strip("/").partition("/")
         try:
             getattr(self, f"on_{kind}", self.on_picture)(rest)
         except OSError:
             self.close_connection = True
-        finally:
-            with self.crowd.lock:
-                self.crowd.now[host] -= 1
 
     def give(self, data: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -132,7 +126,14 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
 
     def on_slow(self, rest: str) -> None:
-        self.crowd.ended.wait(float(rest.split("/")[0]))
+        host = self.headers["Host"].partition(":")[0]
+        for change in (1, -1):
+            with self.crowd.lock:
+                for who in (host, "all"):
+                    self.crowd.now[who] += change
+                    self.crowd.most[who] = max(self.crowd.most[who], self.crowd.now[who])
+            if change > 0:
+                self.crowd.ended.wait(float(rest.split("/")[0]))
         self.on_picture(rest)
 
     def on_announced(self, rest: str) -> None:

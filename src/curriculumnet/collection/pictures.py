@@ -15,8 +15,8 @@ SUCCESS, NOT_FETCHED, NO_PICTURE = "success", "failed_to_download", "failed_to_r
 
 # fmt: off
 _ENDINGS = {
-    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "HEIF": "heic",
-    "AVIF": "avif", "JPEG2000": "jp2", "DICOM": "dcm", "ICO": "ico",
+    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif",
+    "HEIF": "heic", "AVIF": "avif", "JPEG2000": "jp2", "DICOM": "dcm", "ICO": "ico",
 }
 # fmt: on
 """Endings by Pillow's names of formats; of others it is the name in small letters."""

@@ -1,6 +1,7 @@
 """Shards: tars of pictures with a table of all URLs beside each, in img2dataset's layout.
 
-A shard is written under temporary names, and takes its own when it is whole; its ``_stats.json`` comes last and says so.
+A shard is written under temporary names, and takes its own when it is whole; its ``_stats.json`` comes last and says
+so.
 """
 
 from __future__ import annotations
