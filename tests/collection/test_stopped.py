@@ -39,7 +39,13 @@ def wait_for_a_shard(folder: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)])
+OTHERS = [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(each, marks=[pytest.mark.slow, pytest.mark.short]) for each in OTHERS)],
+)
 def test_stopped_at_any_moment_it_goes_on_with_what_is_missing(
     tmp_path: Path, server: Server, listing: Callable[..., Path], number: signal.Signals
 ) -> None:
@@ -174,13 +180,13 @@ def test_it_works_within_a_loop_of_events_as_notebooks_have_one(tmp_path: Path, 
 
 
 def test_bodies_do_not_pile_up(tmp_path: Path, listing: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 200 pictures of 1 MB no more than a few are in memory at a time."""
+    """Of 80 pictures of 1 MB no more than a few are in memory at a time."""
     import tracemalloc
 
     from .conftest import PICTURES
 
     monkeypatch.setitem(PICTURES, "large", PICTURES["jpg"] + bytes(1_000_000))
-    table = listing(*(f"picture/{n}.large" for n in range(200)))
+    table = listing(*(f"picture/{n}.large" for n in range(80)))
     cn.collect(listing("1.jpg", name="first.csv"), output=tmp_path / "first", **FLAGS)
     tracemalloc.start()
     try:
@@ -188,4 +194,4 @@ def test_bodies_do_not_pile_up(tmp_path: Path, listing: Callable[..., Path], mon
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 40_000_000
+    assert peak < 30_000_000

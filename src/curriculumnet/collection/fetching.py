@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import ssl
 import time
 import zlib
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import httpcore2
 import httpx2
@@ -25,11 +27,14 @@ from curriculumnet.collection.addresses import AddressRefusedError, CheckedBacke
 from curriculumnet.collection.hosts import HeldError, Hosts
 from curriculumnet.collection.opting_out import opted_out
 from curriculumnet.console import duration, storage
+from curriculumnet.errors import MachineError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may go well a little later."""
 _ASK_TO_WAIT = frozenset({429, 503})
+
+_NO_MORE_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 _FIRST_WAIT = 0.5
 """Seconds before the second try; before each further one twice as long."""
@@ -94,7 +99,7 @@ class Fetcher:
         self._bounds = bounds
         self._agent = bounds.user_agent.partition("/")[0].strip()
         self._backend = CheckedBackend(resolve, allow_private=bounds.allow_private)
-        self._trusted = httpx2.create_ssl_context()
+        self._trusted = _trusted()
         self._hosts = Hosts(bounds.per_host, bounds.host_rate, bounds.max_wait, self._connections)
         self._places = asyncio.Semaphore(bounds.concurrency)
 
@@ -171,6 +176,10 @@ class Fetcher:
         except AddressRefusedError:
             raise FetchError("refused: the address of the host is not public") from None
         except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_MORE_FILES:
+                raise MachineError(
+                    "Too many connections are open for this system: ask for less --concurrency."
+                ) from None
             raise _meant(error) from error
 
     def _request(self, url: httpx2.URL) -> httpcore2.Request:
@@ -216,10 +225,17 @@ class Fetcher:
         return b"".join(parts)
 
 
+@lru_cache(maxsize=1)
+def _trusted() -> ssl.SSLContext:
+    """Return whom TLS trusts; reading the certificates takes long."""
+    return httpx2.create_ssl_context()
+
+
 def _meant(error: Exception) -> FetchError:
     """Return what an error of the connection means."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return FetchError(f"TLS: {error.verify_message}")
+        # What follows the comma is the host's name; reasons are counted.
+        return FetchError(f"TLS: {error.verify_message.partition(',')[0]}")
     if isinstance(error, ssl.SSLError):
         return FetchError("TLS: no connection could be agreed on")
     if isinstance(error, httpcore2.LocalProtocolError):
