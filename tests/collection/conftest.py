@@ -173,6 +173,11 @@ class Handler(BaseHTTPRequestHandler):
     def on_brotli(self, rest: str) -> None:
         self.give(PICTURES["jpg"], Content_Encoding="br")
 
+    def on_raw(self, rest: str) -> None:
+        """Send what stands in the path, in hex, and close."""
+        self.wfile.write(bytes.fromhex(rest))
+        self.close_connection = True
+
     def on_cookie(self, rest: str) -> None:
         self.give(PICTURES["jpg"], Set_Cookie="who=you")
 

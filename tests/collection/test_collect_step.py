@@ -407,3 +407,34 @@ def test_whatever_the_server_answers_each_row_is_written_once_and_in_order(
     members = [name for tar in (folder / "shards").glob("*.tar") for name in open_bytes(str(tar)).names()]
     assert len(members) == 3 * found.statuses["success"]
     assert sum(found.statuses.values()) == found.rows == len(paths)
+
+
+HEADERS = ("Content-Length", "Transfer-Encoding", "Content-Encoding", "Location", "Retry-After", "X-Robots-Tag")
+VALUES = (
+    "0", "5", "-1", "9" * 30, "1e3", "", "chunked", "gzip", "deflate", "br", "gzip, gzip", "//", "http://", "http://[",
+    "http://127.0.0.1:1/", "file:///x", "\u00e9", "Thu, 99 Foo 99999 99:99:99 +9999", "Mon, 1 Jan 0001 00:00:00 -2359",
+    "noai", ":", ",", "unavailable_after:",
+)  # fmt: skip
+HEADS = st.lists(
+    st.tuples(st.sampled_from(HEADERS), st.one_of(st.sampled_from(VALUES), st.text(max_size=8))), max_size=4
+)
+STATUS_LINES = st.sampled_from(
+    ["HTTP/1.1 200 OK", "HTTP/1.0 200", "HTTP/1.1 302 Found", "HTTP/1.1 429 No", "HTTP/9 1", ""]
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(STATUS_LINES, HEADS, st.binary(max_size=40)), min_size=20, max_size=20))
+def test_nothing_that_is_sent_in_place_of_http_ends_the_command(
+    tmp_path_factory: pytest.TempPathFactory, server: Server, sent: list[tuple[str, list[tuple[str, str]], bytes]]
+) -> None:
+    folder = tmp_path_factory.mktemp("sent")
+    answers = [
+        "\r\n".join([first, *(f"{name}: {value}" for name, value in head), "", ""]).encode("utf-8", "replace") + body
+        for first, head, body in sent
+    ]
+    rows = [f"{server.url(f'raw/{answer.hex()}')},c" for answer in answers]
+    (folder / "list.csv").write_text("\n".join(["url,category", *rows]))
+    flags = {"allow_private": True, "retries": 0, "max_wait": 0.0, "timeout": 1.0, "quiet": True}
+    found = cn.collect(folder / "list.csv", output=folder / "shards", **flags)
+    assert sum(found.statuses.values()) == len(rows_of(folder / "shards")) == len(sent)

@@ -30,6 +30,7 @@ from curriculumnet.console import duration, storage
 from curriculumnet.errors import MachineError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WHOLE = frozenset({200, 203})
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may go well a little later."""
 _ASK_TO_WAIT = frozenset({429, 503})
@@ -207,7 +208,7 @@ class Fetcher:
             if seconds > self._bounds.max_wait:
                 raise FetchError(_HELD)
             raise FetchError(f"HTTP {response.status}", may_pass=True, asked=True)
-        if not 200 <= response.status < 300:
+        if response.status not in _WHOLE:
             raise FetchError(f"HTTP {response.status}", may_pass=response.status in _MAY_PASS)
         return _undone(await self._body(headers, response), headers.get("content-encoding", ""), self._bounds.max_bytes)
 
@@ -287,9 +288,10 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after[:9])
     try:
         until = parsedate_to_datetime(retry_after)
-    except ValueError:
+        until = until.replace(tzinfo=until.tzinfo or UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _too_large(most: int) -> FetchError:

@@ -96,9 +96,10 @@ def _array(values: list[Any]) -> pa.Array | None:
         return None
     known = [printable(value) or None if isinstance(value, str) else value for value in values]
     try:
-        return pa.array(known)
+        made = pa.array(known)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         return pa.array([_written(value) for value in known], pa.string())
+    return made.cast(pa.string()) if pa.types.is_null(made.type) else made
 
 
 def _written(value: Any) -> str | None:
