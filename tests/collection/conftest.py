@@ -182,14 +182,22 @@ class Handler(BaseHTTPRequestHandler):
         self.give(PICTURES["jpg"], Set_Cookie="who=you")
 
 
+class _Waiting(ThreadingHTTPServer):
+    # By default five may wait to be let in; who comes sixth tries again after a second.
+    request_queue_size = 128
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: what an answer leads to may be nonsense."""
+
+
 class Server:
     """A server, and what it has seen."""
 
     def __init__(self) -> None:
         self.crowd = Crowd()
         handler = type("Bound", (Handler,), {"crowd": self.crowd})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
+        self.http = _Waiting(("127.0.0.1", 0), handler)
         self.port = self.http.server_address[1]
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:

@@ -319,7 +319,9 @@ def test_columns_of_other_names(tmp_path: Path, server: Server) -> None:
 
 
 def test_parquet_keeps_the_types_of_its_columns(tmp_path: Path, server: Server) -> None:
-    table = pa.table({"url": [server.url("1.jpg")] * 2, "category": ["a", "b"], "score": [0.5, None], "n": [1, 2]})
+    table = pa.table(
+        {"url": [server.url("1.jpg")] * 2, "category": ["a", "b"], "score": [0.5, float("nan")], "n": [1, 2]}
+    )
     pq.write_table(table, tmp_path / "list.parquet")
     cn.collect(tmp_path / "list.parquet", output=tmp_path / "shards", allow_private=True, quiet=True)
     schema = pq.read_schema(tmp_path / "shards" / "00000.parquet")
@@ -423,7 +425,7 @@ STATUS_LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(STATUS_LINES, HEADS, st.binary(max_size=40)), min_size=20, max_size=20))
 def test_nothing_that_is_sent_in_place_of_http_ends_the_command(
     tmp_path_factory: pytest.TempPathFactory, server: Server, sent: list[tuple[str, list[tuple[str, str]], bytes]]

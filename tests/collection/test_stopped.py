@@ -138,6 +138,8 @@ def test_the_folder_is_named_after_the_list(
     assert (tmp_path / "birds-shards" / "00000.tar").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.short
 def test_two_at_a_time_do_not_fetch_into_one_folder(tmp_path: Path, listing: Callable[..., Path]) -> None:
     table, folder = listing(*(f"slow/0.06/{n}.jpg" for n in range(40))), tmp_path / "shards"
     process = begun(table, folder)

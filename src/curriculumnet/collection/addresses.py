@@ -23,6 +23,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _BITS = 0xFFFFFFFF
 
+_PATIENCE = 3.0
+"""Seconds after which a host's next address is tried: where IPv6 leads nowhere, nothing says so."""
+
 _MORE = (
     # What older Pythons take for public; cloud providers answer for their machines' secrets at some of them.
     ipaddress.ip_network("192.0.0.0/24"),
@@ -196,10 +199,12 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         found = await self._resolve(host, port)
         allowed = [address for address in found if self._allow_private or is_public(address)]
         for place, address in enumerate(allowed, 1):
+            last = place == len(allowed)
             try:
-                return _Stream(*await asyncio.open_connection(address, port))
+                async with asyncio.timeout(None if last else _PATIENCE):
+                    return _Stream(*await asyncio.open_connection(address, port))
             except OSError:
-                if place == len(allowed):
+                if last:
                     raise
         raise AddressRefusedError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +95,19 @@ def _array(values: list[Any]) -> pa.Array | None:
 
     if any(isinstance(value, list | dict | bytes) for value in values):
         return None
-    known = [printable(value) or None if isinstance(value, str) else value for value in values]
+    known = [_known(value) for value in values]
     try:
         made = pa.array(known)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         return pa.array([_written(value) for value in known], pa.string())
     return made.cast(pa.string()) if pa.types.is_null(made.type) else made
+
+
+def _known(value: Any) -> Any:
+    """Return a value, None where it is empty or no number."""
+    if isinstance(value, str):
+        return printable(value) or None
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _written(value: Any) -> str | None:
