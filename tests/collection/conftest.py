@@ -39,6 +39,7 @@ class Crowd:
         self.now: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self.connections = 0
         self.ended = threading.Event()
 
     @property
@@ -51,6 +52,10 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     crowd: Crowd
+
+    def setup(self) -> None:
+        super().setup()
+        self.crowd.connections += 1
 
     def log_message(self, *_: object) -> None:
         pass

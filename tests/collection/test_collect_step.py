@@ -173,6 +173,17 @@ def test_one_host_is_asked_as_much_as_allowed(fetch: Callable[..., Any], server:
     assert server.crowd.most["127.0.0.1"] == 3
 
 
+def test_a_connection_is_used_again(fetch: Callable[..., Any], server: Server) -> None:
+    fetch(*(f"picture/{n}.jpg" for n in range(20)), per_host=1)
+    assert (len(server.crowd.asked), server.crowd.connections) == (20, 1)
+
+
+def test_a_connection_that_the_server_has_closed_is_not(fetch: Callable[..., Any], server: Server) -> None:
+    paths = ["unmeasured", "picture/1.jpg", "cut", "picture/2.jpg", "status/404", "picture/3.jpg"]
+    rows = fetch(*paths, per_host=1)
+    assert [row["status"] == "success" for row in rows] == [True, True, False, True, False, True]
+
+
 def test_a_host_is_asked_no_oftener_than_allowed(fetch: Callable[..., Any], server: Server) -> None:
     fetch(*(f"picture/{n}.jpg" for n in range(5)), host_rate=10)
     times = sorted(when for _, _, when in server.crowd.asked)

@@ -1,8 +1,7 @@
 """One URL fetched: within bounds of bytes, time, redirects and tries, and only from where it is allowed.
 
-httpx2's connection pool (httpcore2) is used without httpx2's client, because only the pool can be given what connects;
-and because a client keeps cookies, and follows redirects, by itself. httpx2 goes on from httpx, whose pool takes four
-times as long with some fifty connections.
+httpx2's connections (httpcore2) are used without httpx2's client, because only they can be given what connects; and
+because a client keeps cookies, and follows redirects, by itself. httpx2 is what became of httpx.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import httpcore2
 import httpx2
 
 from curriculumnet.collection.addresses import AddressRefusedError, CheckedBackend, NoSuchHostError, Resolve
+from curriculumnet.collection.connections import Connections
 from curriculumnet.collection.hosts import HeldError, Hosts
 from curriculumnet.collection.opting_out import opted_out
 from curriculumnet.console import duration, storage
@@ -110,14 +110,13 @@ class Fetcher:
     async def __aexit__(self, *_: object) -> None:
         await self._hosts.close()
 
-    def _connections(self, hosts: int) -> httpcore2.AsyncConnectionPool:
+    def _connections(self, hosts: int) -> Connections:
         """Return the connections to one of so many hosts; the more there are, the fewer are kept open unused."""
-        return httpcore2.AsyncConnectionPool(
-            ssl_context=self._trusted,
-            max_connections=self._bounds.per_host,
-            max_keepalive_connections=min(self._bounds.per_host, self._bounds.concurrency // hosts),
-            keepalive_expiry=_IDLE,
-            network_backend=self._backend,
+        return Connections(self._connection, min(self._bounds.per_host, self._bounds.concurrency // hosts))
+
+    def _connection(self, origin: httpcore2.Origin) -> httpcore2.AsyncHTTPConnection:
+        return httpcore2.AsyncHTTPConnection(
+            origin, ssl_context=self._trusted, keepalive_expiry=_IDLE, network_backend=self._backend
         )
 
     async def fetch(self, url: str) -> bytes:
@@ -143,11 +142,11 @@ class Fetcher:
         """Ask for a URL, and for what it leads to. The time counts only while a host is asked, not before its turn."""
         left = self._bounds.timeout
         for _ in range(self._bounds.max_redirects + 1):
-            async with self._turn(url.host) as pool:
+            async with self._turn(url.host) as connections:
                 start = time.monotonic()
                 try:
                     async with asyncio.timeout(left):
-                        found = await self._ask(url, pool)
+                        found = await self._ask(url, connections)
                 except TimeoutError:
                     raise FetchError(f"not there after {duration(self._bounds.timeout)}", may_pass=True) from None
                 left -= time.monotonic() - start
@@ -157,21 +156,23 @@ class Fetcher:
         raise FetchError(f"more than {self._bounds.max_redirects} redirects")
 
     @asynccontextmanager
-    async def _turn(self, host: str) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
+    async def _turn(self, host: str) -> AsyncIterator[Connections]:
         try:
-            async with self._hosts.turn(host) as pool, self._places:
-                yield pool
+            async with self._hosts.turn(host) as connections, self._places:
+                yield connections
         except HeldError:
             raise FetchError(_HELD) from None
 
-    async def _ask(self, url: httpx2.URL, pool: httpcore2.AsyncConnectionPool) -> bytes | httpx2.URL:
+    async def _ask(self, url: httpx2.URL, connections: Connections) -> bytes | httpx2.URL:
         """Send one request. Return the body, or where it is instead."""
         try:
-            response = await pool.handle_async_request(self._request(url))
-            try:
-                return await self._answer(url, response)
-            finally:
-                await response.aclose()
+            request = self._request(url)
+            async with connections.one(request.url.origin) as connection:
+                response = await connection.handle_async_request(request)
+                try:
+                    return await self._answer(url, response)
+                finally:
+                    await response.aclose()
         except NoSuchHostError as error:
             raise FetchError("no such host", may_pass=error.may_pass) from error
         except AddressRefusedError:

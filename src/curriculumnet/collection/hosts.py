@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import httpcore2
+from curriculumnet.collection.connections import Connections
 
 _MANY = 4096
 """Hosts that are remembered before those that nobody waits for are forgotten."""
@@ -24,7 +24,7 @@ class _Host:
     def __init__(self, at_once: int) -> None:
         self.places = asyncio.Semaphore(at_once)
         self.users = 0
-        self.pool: httpcore2.AsyncConnectionPool | None = None
+        self.connections: Connections | None = None
         self.next = 0.0
         """When the next request may begin, by the monotonic clock."""
         self.held = 0.0
@@ -51,14 +51,14 @@ class Hosts:
         at_once: int,
         rate: float | None,
         longest: float,
-        connections: Callable[[int], httpcore2.AsyncConnectionPool],
+        connections: Callable[[int], Connections],
     ) -> None:
         self._at_once, self._pause, self._longest = at_once, 1 / rate if rate else 0.0, longest
         self._connections = connections
         self._hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
+    async def turn(self, name: str) -> AsyncIterator[Connections]:
         """Wait until a host may be asked, and be one of those who ask it, by the connections that this gives.
 
         Raises
@@ -70,9 +70,9 @@ class Hosts:
         try:
             async with host.places:
                 await self._wait(host)
-                if host.pool is None:
-                    host.pool = self._connections(len(self._hosts))
-                yield host.pool
+                if host.connections is None:
+                    host.connections = self._connections(len(self._hosts))
+                yield host.connections
         finally:
             host.users -= 1
             if not host.users:
@@ -90,9 +90,8 @@ class Hosts:
             await self._close(host)
 
     async def _close(self, host: _Host) -> None:
-        pool, host.pool = host.pool, None
-        if pool is not None:
-            await pool.aclose()
+        if host.connections is not None:
+            await host.connections.close()
 
     async def _wait(self, host: _Host) -> None:
         while (now := time.monotonic()) < (until := max(host.held, host.next)):
