@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curriculumnet.version import __version__
 
 if TYPE_CHECKING:
+    from curriculumnet.collection.step import collect
     from curriculumnet.curriculum.estimator import CurriculumClustering
     from curriculumnet.curriculum.step import design
     from curriculumnet.embedding.step import embed
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CurriculumBatches": "curriculumnet.training.batches",
     "CurriculumClustering": "curriculumnet.curriculum.estimator",
+    "collect": "curriculumnet.collection.step",
     "demo": "curriculumnet.pipeline",
     "design": "curriculumnet.curriculum.step",
     "embed": "curriculumnet.embedding.step",
@@ -46,6 +48,7 @@ __all__ = [
     "CurriculumBatches",
     "CurriculumClustering",
     "__version__",
+    "collect",
     "demo",
     "design",
     "embed",

@@ -43,6 +43,7 @@ class Command:
 COMMANDS = (
     Command("demo", "Try the whole path on a small crawl made on the spot.", "curriculumnet demo"),
     Command("run", "Go the whole path, from a crawl to a model and a page.", "curriculumnet run crawl/ --test clean/"),
+    Command("collect", "Fetch the pictures of a list of URLs.", "curriculumnet collect urls.csv -o shards"),
     Command("ingest", "Read a crawl, check every file, split it.", "curriculumnet ingest crawl/ -o crawl-work"),
     Command("embed", "Compute a vector of features for each image.", "curriculumnet embed crawl-work --from model-a"),
     Command("design", "Order each category's images from clean to doubtful.", "curriculumnet design crawl-work"),
@@ -148,7 +149,7 @@ def _parameter(flag: Flag) -> inspect.Parameter:
     if flag.spellings:
         made = typer.Option(default, *flag.spellings)
     else:
-        made = typer.Argument(default, metavar=flag.name.upper())
+        made = typer.Argument(default, metavar=flag.name.rstrip("_").upper())
     return inspect.Parameter(flag.name, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=flag.type)
 
 

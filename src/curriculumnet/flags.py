@@ -50,7 +50,7 @@ class Flag:
     def typed(self) -> str:
         """What a person types: ``-o, --output PATH``, ``--[no-]ema``, ``WORK``."""
         if not self.spellings:
-            word = self.name.upper().replace("_", "-")
+            word = self.name.rstrip("_").upper().replace("_", "-")
             word += " …" if self.values.endswith("…") else ""
             return word if self.required else f"[{word}]"
         names = [re.sub(r"^--(.*)/--no-\1$", r"--[no-]\1", spelling) for spelling in self.spellings]

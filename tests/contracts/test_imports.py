@@ -10,12 +10,13 @@ import pytest
 from curriculumnet import cli
 
 HEAVY = {
-    "PIL", "duckdb", "jinja2", "matplotlib", "numba", "numpy", "pyarrow", "ray", "scipy", "sklearn", "tensorboard",
-    "timm", "torch", "torchvision",
+    "PIL", "duckdb", "httpcore2", "httpx2", "jinja2", "matplotlib", "numba", "numpy", "pyarrow", "ray", "scipy",
+    "sklearn", "tensorboard", "timm", "torch", "torchvision",
 }  # fmt: skip
 
 ROOMS = (
-    "ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "exporting", "reporting", "noising",
+    "collection", "ingestion", "embedding", "curriculum", "training", "evaluation", "prediction", "exporting",
+    "reporting", "noising",
 )  # fmt: skip
 
 

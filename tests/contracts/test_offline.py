@@ -123,7 +123,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     crawl, test, work, whole = str(made.crawl), str(made.test), str(folder / "work"), str(folder / "whole")
     picture = str(next(made.test.rglob("*.png")))
     small = shlex.split("--model test_resnet --image-size 32 --epochs 0.5 --batch-size 32 --device cpu --workers 2")
+    urls = folder / "urls.csv"
+    urls.write_text("url,category\nhttp://127.0.0.1:1/1.jpg,cat\n", encoding="utf-8")
     commands = [
+        ["collect", str(urls), "-o", str(folder / "shards"), "--allow-private", "--retries", "0"],
         ["ingest", crawl, "-o", work, "--test", test, "--workers", "2"],
         ["train", work, "--recipe", "model-a", *small],
         ["embed", work, "--from", "model-a", "--device", "cpu", "--workers", "2"],

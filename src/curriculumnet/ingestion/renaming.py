@@ -37,14 +37,14 @@ def read_names(path: str | os.PathLike[str]) -> dict[str, str]:
     if place.suffix.lower() not in TABLE_ENDINGS:
         raise UsageError(f"--rename needs a table ({', '.join(TABLE_ENDINGS)}), but {place} is none.")
     cells = cells_of(Folder(str(place.parent)), place.name, str(place))
-    if not {"label", "category"} <= cells.keys():
+    labels, categories = (texts(cells, title, str(place)) for title in ("label", "category"))
+    if labels is None or categories is None:
         raise SourceError(
             f"{place} has the columns {', '.join(map(repr, cells)) or 'none'}, but --rename needs 'label' and "
             "'category': give them these titles."
         )
     names: dict[str, str] = {}
-    rows = zip(*(texts(cells, title, str(place)) for title in ("label", "category")), strict=True)
-    for row, (label, category) in enumerate(rows, 1):
+    for row, (label, category) in enumerate(zip(labels, categories, strict=True), 1):
         if not label:
             raise SourceError(f"Row {row} of {place} names no label: write one, or remove the row.")
         if names.setdefault(label.strip(), (category or "").strip()) != (category or "").strip():

@@ -137,14 +137,14 @@ def listing_of(
         root,
         [file_name(each or "") for each in names],
         [(label or "").strip() for label in labels],
-        _splits(_texts(cells, "split", given), len(labels), given) if "split" in cells or splits is None else splits,
+        _splits(texts(cells, "split", given), len(labels), given) if "split" in cells or splits is None else splits,
         unlabelled="no label",
         set_aside=set_aside,
         groups=needed(cells, columns.group, "group-column", given) if columns.group else _single(cells, "group", given),
         ranks=_ranks(cells, columns.rank, given) if columns.rank else _numbers(cells),
         queries=_single(cells, "query", given),
-        urls=_texts(cells, "url", given),
-        licences=_texts(cells, "licence" if "licence" in cells else "license", given),
+        urls=texts(cells, "url", given),
+        licences=texts(cells, "licence" if "licence" in cells else "license", given),
         notes=notes,
     )
 
@@ -253,26 +253,23 @@ def needed(cells: Cells, title: str, flag: str, given: str) -> list[str | None]:
     SourceError
         There is no such column, or it holds more than one value a row.
     """
-    values = _texts(cells, title, given)
+    values = texts(cells, title, given)
     if values is None:
         known = ", ".join(repr(name) for name in cells) or "none"
         raise SourceError(f"{given} has no column {title!r}; its columns are {known}: name the right one by --{flag}.")
     return values
 
 
-def _texts(cells: Cells, title: str, given: str) -> list[str | None] | None:
-    """Return a column as text, None where it is empty; None when there is no such column."""
-    return texts(cells, title, given) if title in cells else None
-
-
-def texts(cells: Cells, title: str, given: str) -> list[str | None]:
-    """Return a column as text, None where it is empty.
+def texts(cells: Cells, title: str, given: str) -> list[str | None] | None:
+    """Return a column as text, None where it is empty; None when there is no such column.
 
     Raises
     ------
     SourceError
         It holds more than one value a row.
     """
+    if title not in cells:
+        return None
     return [_text(value, title, given) for value in cells[title]]
 
 
@@ -280,7 +277,7 @@ def _single(cells: Cells, title: str, given: str) -> list[str | None] | None:
     """Return a column that nobody named as text; None when there is none of single values."""
     if any(isinstance(value, list | dict) for value in cells.get(title, ())):
         return None
-    return _texts(cells, title, given)
+    return texts(cells, title, given)
 
 
 def _numbers(cells: Cells) -> list[float | None] | None:

@@ -1,0 +1,1 @@
+"""collect: from a list of URLs to shards of pictures."""

@@ -1,0 +1,39 @@
+"""What a server says in `X-Robots-Tag` against the use of its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
+"""What is heeded; the same four as img2dataset heeds unless told otherwise."""
+
+_WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+"""Directives that have a colon themselves; before any other colon stands whom the rest is meant for."""
+
+
+def opted_out(values: Iterable[str], agent: str) -> bool:
+    """Say whether headers `X-Robots-Tag` forbid the use of what came with them.
+
+    Parameters
+    ----------
+    values : iterable of str
+        The headers' values: ``noai, nofollow``, or ``somebot: noindex`` for one crawler only.
+    agent : str
+        This crawler's name. What is meant for another one does not count.
+
+    >>> opted_out(["nofollow", "NoAI"], "curriculumnet"), opted_out(["otherbot: noai"], "curriculumnet")
+    (True, False)
+    """
+    return any(_forbids(value.lower(), agent.lower()) for value in values)
+
+
+def _forbids(value: str, agent: str) -> bool:
+    meant = True
+    for part in value.split(","):
+        name, colon, rest = (piece.strip() for piece in part.partition(":"))
+        directive = name
+        if colon and name not in _WITH_VALUES:
+            meant, directive = name in ("*", agent), rest.partition(":")[0].strip()
+        if meant and directive in DIRECTIVES:
+            return True
+    return False
