@@ -7,20 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
 import curriculumnet as cn
 from curriculumnet.collection import fetching
 
 from .conftest import PICTURES, Server, rows_of
 
-# Trusted by nobody, for localhost alone; made with `openssl req -x509 -newkey ec -nodes`, valid until 2126.
-SELF_SIGNED = Path(__file__).parent / "self_signed.pem"
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """An authority that nobody trusts."""
+    return trustme.CA()
 
 
 @pytest.fixture
-def encrypted(server: Server) -> Server:
+def encrypted(server: Server, authority: trustme.CA) -> Server:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(SELF_SIGNED)
+    authority.issue_cert("localhost").configure_cert(context)
     server.http.socket = context.wrap_socket(server.http.socket, server_side=True, do_handshake_on_connect=False)
     return server
 
@@ -36,8 +40,13 @@ def status(tmp_path: Path, listing: Callable[..., Path]) -> Callable[[str], tupl
 
 
 @pytest.fixture
-def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "_trusted", lambda: ssl.create_default_context(cafile=SELF_SIGNED))
+def trusting(monkeypatch: pytest.MonkeyPatch, authority: trustme.CA) -> None:
+    def trusted() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        return context
+
+    monkeypatch.setattr(fetching, "_trusted", trusted)
 
 
 Status = Callable[[str], tuple[str, str | None]]
