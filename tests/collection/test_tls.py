@@ -67,7 +67,9 @@ def test_a_certificate_of_another_name_is_refused(encrypted: Server, status: Sta
 
 def test_a_certificate_that_nobody_trusts_is_refused(encrypted: Server, status: Status) -> None:
     _, message = status(encrypted.url("1.jpg", "localhost").replace("http:", "https:"))
-    assert message == "TLS: self-signed certificate"
+    assert message is not None
+    assert message.startswith("TLS: ")
+    assert message.endswith(" certificate")
     assert not encrypted.crowd.asked
 
 
