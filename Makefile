@@ -51,6 +51,8 @@ bench: install ## Measure how fast this machine is at the parts that take long
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/loader_memory.py
 	$(BIN)/python benchmarks/batches.py
+	$(BIN)/python benchmarks/sources.py
+	$(BIN)/python benchmarks/collect.py
 
 docs: install ## Write docs/reference anew from the code
 	$(BIN)/python docs/generate.py
