@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
-from curriculumnet.errors import MachineError, SourceError, UsageError
-from curriculumnet.work.folder import WorkFolder, writing
+from curriculumnet.errors import SourceError, UsageError
+from curriculumnet.work.folder import WorkFolder, make_folder, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -355,13 +355,7 @@ def _write(
     quiet: bool,
 ) -> None:
     """Make what is not there yet, the truth last."""
-    try:
-        with writing(folder.path):
-            folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(
-            f"{folder.path} cannot be made ({error.strerror}): choose another folder with -o."
-        ) from error
+    make_folder(folder.path)
     made = json.loads(json.dumps({"settings": settings, "digest": _digest(files, truth)}))
     with folder.lock(lambda message: say(message, quiet=quiet)):
         _check_same(folder, made)

@@ -11,10 +11,12 @@ import posixpath
 from curriculumnet.errors import SourceError
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
-from curriculumnet.sources.lists import lines_of
+from curriculumnet.sources.lists import indexed_lines
 from curriculumnet.sources.text import differences, file_name, lines
 
 _FOLDERS = ("", "annotations")
+
+_CATEGORIES = "category_names_eng.txt"
 
 _LISTS = {
     "train": ("noisy_train_key_list.txt", "noisy_label_kv.txt"),
@@ -43,24 +45,22 @@ def read(place: Place, columns: Columns) -> Listing:
     """
     del columns
     folder = _folder(place) or ""
-    categories = lines(place.files, posixpath.join(folder, "category_names_eng.txt"), place.given)
+    categories = lines(place.files, posixpath.join(folder, _CATEGORIES), place.given)
     names: list[str] = []
     labels: list[str] = []
     splits: list[str | None] = []
     for split, (keys, values) in _LISTS.items():
         if not place.has(posixpath.join(folder, keys)):
             continue
-        told = posixpath.join(folder, values)
-        known = dict(lines_of(place.files, told, place.called(told)))
+        known = dict(indexed_lines(place, posixpath.join(folder, values), categories, _CATEGORIES))
         for key in map(file_name, lines(place.files, posixpath.join(folder, keys), place.given)):
-            index = known.get(key, "")
-            if not index.isdecimal() or int(index) >= len(categories):
+            if key not in known:
                 raise SourceError(
-                    f"{key}, named in {place.called(keys)}, has the label {index!r} in {values}, but must have a "
-                    f"number below {len(categories)}: fetch the lists anew."
+                    f"{key}, named in {place.called(posixpath.join(folder, keys))}, has no label in {values}: fetch "
+                    "both anew."
                 )
             names.append(key)
-            labels.append(categories[int(index)])
+            labels.append(known[key])
             splits.append(split)
     counts = {"categories": len(categories), **{split: splits.count(split) for split in _LISTS}}
     return make_listing(
@@ -75,5 +75,5 @@ def read(place: Place, columns: Columns) -> Listing:
 
 
 def _folder(place: Place) -> str | None:
-    needed = [*_LISTS["train"], "category_names_eng.txt"]
+    needed = [*_LISTS["train"], _CATEGORIES]
     return next((each for each in _FOLDERS if all(place.has(posixpath.join(each, name)) for name in needed)), None)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from curriculumnet.errors import SourceError
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
-from curriculumnet.sources.lists import lines_of
+from curriculumnet.sources.lists import indexed_lines
 from curriculumnet.sources.text import lines
 
 _CATEGORIES = "categories.txt"
@@ -34,14 +33,9 @@ def read(place: Place, columns: Columns) -> Listing:
     labels: list[str] = []
     splits: list[str | None] = []
     for name, split in _lists(place).items():
-        for number, (file, index) in enumerate(lines_of(place.files, name, place.called(name)), 1):
-            if not index.isdecimal() or int(index) >= len(categories):
-                raise SourceError(
-                    f"Line {number} of {place.called(name)} has the category {index!r}, but {_CATEGORIES} has "
-                    f"{len(categories):,}, from 0 on: mend the line, or add the category."
-                )
+        for file, category in indexed_lines(place, name, categories, _CATEGORIES):
             names.append(file)
-            labels.append(categories[int(index)])
+            labels.append(category)
             splits.append(split)
     return make_listing(place.files.root, names, labels, splits, unlabelled="no label")
 

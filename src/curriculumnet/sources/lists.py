@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import Bytes
@@ -39,6 +39,35 @@ def read(place: Place, columns: Columns) -> Listing:
     lines = list(lines_of(place.files, place.name, place.given))
     names, labels = [name for name, _ in lines], [label for _, label in lines]
     return make_listing(place.files.root, names, labels, [None] * len(names), unlabelled="no label")
+
+
+def indexed_lines(place: Place, name: str, categories: Sequence[str], of: str) -> list[tuple[str, str]]:
+    """Return the path in each line of a text file, and the category whose number stands behind it, from 0 on.
+
+    Parameters
+    ----------
+    place : Place
+    name : str
+        The list.
+    categories : sequence of str
+        Their names.
+    of : str
+        The list of these names, for a message.
+
+    Raises
+    ------
+    SourceError
+        A line has no label, or one that is no category's number.
+    """
+    called, found = place.called(name), []
+    for number, (file, index) in enumerate(lines_of(place.files, name, called), 1):
+        if not index.isdecimal() or int(index) >= len(categories):
+            raise SourceError(
+                f"Line {number} of {called} has the category {index!r}, but {of} has {len(categories):,}, numbered "
+                "from 0 on: mend the line, or add the category."
+            )
+        found.append((file, categories[int(index)]))
+    return found
 
 
 def lines_of(files: Bytes, name: str, given: str) -> Iterator[tuple[str, str]]:

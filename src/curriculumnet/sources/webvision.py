@@ -12,7 +12,7 @@ import re
 from curriculumnet.errors import SourceError
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
-from curriculumnet.sources.lists import lines_of
+from curriculumnet.sources.lists import indexed_lines, lines_of
 from curriculumnet.sources.text import lines
 
 _INFO = "info"
@@ -100,21 +100,11 @@ def _listed(
     """Return the files that a list names, with their categories."""
     if not needed and not place.has(f"{_INFO}/{name}"):
         return []
-    found = []
-    folder = None
-    for number, (file, index) in enumerate(
-        lines_of(place.files, f"{_INFO}/{name}", place.called(f"{_INFO}/{name}")), 1
-    ):
-        if not index.isdecimal() or int(index) >= len(categories):
-            raise SourceError(
-                f"Line {number} of {place.called(f'{_INFO}/{name}')} has the category {index!r}, but there are "
-                f"{len(categories):,} in synsets.txt, from 0 on: fetch the lists anew."
-            )
-        if folder is None:
-            # Where the first one is found, all are.
-            folder = next((each for each in folders if place.has(posixpath.join(each, file))), "")
-        found.append((posixpath.join(folder, file), categories[int(index)]))
-    return found
+    found = indexed_lines(place, f"{_INFO}/{name}", categories, "synsets.txt")
+    # Where the first one is found, all are.
+    first = found[0][0] if found else ""
+    folder = next((each for each in folders if place.has(posixpath.join(each, first))), "")
+    return [(posixpath.join(folder, file), category) for file, category in found]
 
 
 def _queries(place: Place, engine: str) -> dict[int, str]:

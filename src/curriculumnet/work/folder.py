@@ -117,13 +117,7 @@ class WorkFolder:
                     f"{folder.path} holds other files ({strangers[0]}, …) and is no work folder: "
                     "give the name of a new folder with -o."
                 )
-        try:
-            with writing(folder.path):
-                folder.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MachineError(
-                f"{folder.path} cannot be made ({error.strerror}): choose another folder with -o."
-            ) from error
+        make_folder(folder.path)
         return folder
 
     @classmethod
@@ -425,6 +419,21 @@ def writing(path: Path) -> Iterator[None]:
                 f"{path} may not be written ({error.strerror}): choose another folder with -o."
             ) from error
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that is to be written to, unless it is there.
+
+    Raises
+    ------
+    MachineError
+        It cannot be made.
+    """
+    try:
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{path} cannot be made ({error.strerror}): choose another folder with -o.") from error
 
 
 def _left_by_us(name: str) -> bool:
