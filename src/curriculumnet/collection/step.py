@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from curriculumnet import console
 from curriculumnet.errors import UsageError
 from curriculumnet.version import __version__
-from curriculumnet.work.folder import Stopwatch, WorkFolder, file_digest, writing
+from curriculumnet.work.folder import Stopwatch, WorkFolder, file_digest, make_folder, writing
 
 if TYPE_CHECKING:
     from curriculumnet.collection.fetching import Bounds
@@ -248,12 +248,11 @@ def _taken(folder: Path, path: Path, made_of: dict[str, Any], quiet: bool) -> It
         raise UsageError(f"{folder} is a file: give the name of a folder with -o.")
     _refuse_strangers(folder)
     _refuse_another(folder, path, made_of)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with WorkFolder(folder).lock(lambda message: console.say(message, quiet=quiet)):
-            _refuse_another(folder, path, made_of)
-            WorkFolder(folder).write_json(_RECORD, {"curriculumnet": __version__, "list": path.name, **made_of})
-            yield
+    make_folder(folder)
+    with writing(folder), WorkFolder(folder).lock(lambda message: console.say(message, quiet=quiet)):
+        _refuse_another(folder, path, made_of)
+        WorkFolder(folder).write_json(_RECORD, {"curriculumnet": __version__, "list": path.name, **made_of})
+        yield
 
 
 def _refuse_strangers(folder: Path) -> None:
