@@ -35,11 +35,15 @@ def read(place: Place, columns: Columns) -> Listing:
     """
     finished, unfinished = shards(place)
     top = set(place.files.top())
+    loose = _loose(place) if any(f"{shard}.tar" not in top for shard in finished) else {}
     parts, names = [], []
     for shard in finished:
         part = cells_of(place.files, f"{shard}.parquet", place.called(f"{shard}.parquet"))
         keys = [str(key) for key in part.get("key", [])]
-        names += _files(place, shard, keys, in_tar=f"{shard}.tar" in top)
+        if f"{shard}.tar" in top:
+            names += _found(keys, f"{shard}.tar#", place.files.members(f"{shard}.tar"))
+        else:
+            names += _found(keys, f"{shard}/", loose.get(shard, []))
         parts.append(part)
     cells = stacked(parts)
     return listing_of(
@@ -60,14 +64,15 @@ def shards(place: Place) -> tuple[list[str], list[str]]:
     return [shard for shard in told if shard in done], [shard for shard in told if shard not in done]
 
 
-def _files(place: Place, shard: str, keys: Iterable[str], *, in_tar: bool) -> list[str]:
-    """Return the file of each key; the key itself where there is none."""
-    before = f"{shard}.tar#" if in_tar else f"{shard}/"
-    there = place.files.members(f"{shard}.tar") if in_tar else _beside(place, shard)
+def _loose(place: Place) -> dict[str, list[str]]:
+    """Return the names of the files in each folder at the top."""
+    found: dict[str, list[str]] = {}
+    for folder, _, name in (each.partition("/") for each in place.files.names()):
+        found.setdefault(folder, []).append(name)
+    return found
+
+
+def _found(keys: Iterable[str], before: str, there: Iterable[str]) -> list[str]:
+    """Return the file of each key among those that are there; the key itself where there is none."""
     known = {posixpath.splitext(name)[0]: name for name in there if not name.endswith(_SIDECARS)}
     return [before + known.get(key, key) for key in keys]
-
-
-def _beside(place: Place, folder: str) -> list[str]:
-    """Return the names of what lies in a folder at the top."""
-    return [name.removeprefix(f"{folder}/") for name in place.files.names() if name.startswith(f"{folder}/")]

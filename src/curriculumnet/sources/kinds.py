@@ -124,6 +124,8 @@ class Source:
         ndarray of int64, shape (n, 3)
         """
         found = np.full((len(self.listing), 3), GONE, dtype=np.int64)
+        # A place on the network then knows of all its files, and need not be asked for each.
+        self.files.top()
         for row, name in enumerate(self.listing.names):
             if row not in self.listing.set_aside:
                 found[row] = self.files.stamp(name)
