@@ -279,6 +279,8 @@ def test_the_user_agent_is_named(fetch: Callable[..., Any], server: Server, give
         ("otherbot: noindex, nofollow", False),
         ("*: noindex", True),
         ("unavailable_after: 25 Jun 2030 15:00:00 PST, noindex", True),
+        ("unavailable_after: Wed, 25 Jun 2030 15:00:00 GMT, noindex", True),
+        ("none", True),
         ("max-image-preview: large", False),
     ],
 )

@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 import curriculumnet as cn
-from curriculumnet.errors import SourceError
+from curriculumnet.errors import SourceError, UsageError, WorkFolderError
 from curriculumnet.images.duplicates import byte_digest
 from curriculumnet.images.loader import Pictures
 from curriculumnet.work.folder import WorkFolder
@@ -755,7 +755,7 @@ def test_a_damaged_file_in_a_zip_is_broken_and_no_other(tmp_path: Path) -> None:
     assert sum(row["state"] == "used" for row in rows) == 23
 
 
-@pytest.mark.parametrize("keep", [0.3, 0.97])
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.97])
 @pytest.mark.parametrize("name", ["a_tar_gz", "a_tar_xz", "a_tar_bz2", "a_tar_zst", "a_zip", "a_parquet_of_pictures"])
 def test_an_archive_that_was_cut_off_gets_a_sentence(name: str, keep: float, tmp_path: Path) -> None:
     source = Path(LAYOUTS[name].write(tmp_path))
@@ -804,3 +804,182 @@ def test_links_in_a_compressed_tar_are_not_followed(tmp_path: Path) -> None:
     source.write_bytes(gzip.compress(plain.getvalue()))
     rows = ingested(source, tmp_path / "work")
     assert [row["reason"] for row in rows if row["state"] != "used"] == ["no regular file"]
+
+
+def test_a_bit_that_flipped_in_a_compressed_tar_is_found_by_its_checksum(tmp_path: Path) -> None:
+    source = tmp_path / "crawl.tar.gz"
+    data = bytearray(gzip.compress(pack(tmp_path / "plain.tar", in_folders()).read_bytes(), compresslevel=0))
+    data[data.index(pictures()[5].data) + 70] ^= 1
+    source.write_bytes(data)
+    with pytest.raises(SourceError, match=r"crawl.tar.gz is damaged, or cut off \(CRC check failed"):
+        ingested(source, tmp_path / "work")
+
+
+def test_a_zip_of_an_unknown_method_gets_a_sentence(tmp_path: Path) -> None:
+    source = Path(a_zip(tmp_path))
+    data = bytearray(source.read_bytes())
+    data[data.index(b"PK\x03\x04") + 8] = data[data.index(b"PK\x01\x02") + 10] = 9
+    source.write_bytes(data)
+    with pytest.raises(SourceError, match=r"cannot be unpacked here \(cat/00.png: That compression method is not supp"):
+        ingested(source, tmp_path / "work")
+
+
+def test_another_archive_does_not_spoil_a_work_folder(tmp_path: Path) -> None:
+    first, work = Path(a_zip(tmp_path)), tmp_path / "work"
+    rows = ingested(first, work)
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        for name, data in in_folders().items():
+            archive.writestr(name, data[:-1])
+    with pytest.raises(WorkFolderError, match=r"is the work folder of another source, .*crawl.zip"):
+        ingested(other, work)
+    assert ingested(first, work) == rows
+    project = WorkFolder.open(work).project
+    read = Pictures(
+        cn.ingest(first, output=work, val_share=0, quiet=True).table(), {"crawl": project["sources"]["crawl"]["root"]}
+    )
+    assert byte_digest(read.read(0)) == rows[0]["digest"]
+    # Moved, it is the same.
+    (tmp_path / "elsewhere").mkdir()
+    assert ingested(first.rename(tmp_path / "elsewhere" / "crawl.zip"), work) == rows
+
+
+def test_nothing_is_unpacked_into_a_folder_of_others_or_into_the_source(tmp_path: Path) -> None:
+    source = Path(a_zip(tmp_path))
+    put(tmp_path / "mine" / "thesis.doc", b"")
+    with pytest.raises(WorkFolderError, match="holds other files"):
+        ingested(source, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.doc"]
+    tables = a_data_set_of_the_hub(tmp_path)
+    for given in (tables, f"file://{tables}"):
+        with pytest.raises(UsageError, match="would lie inside the pictures' folder"):
+            ingested(given, tables / "work")
+    assert not (tables / "work").exists()
+
+
+def test_what_was_unpacked_is_unpacked_again_when_it_is_gone_or_asked_for_otherwise(tmp_path: Path) -> None:
+    source, work = a_parquet_of_pictures(tmp_path), tmp_path / "work"
+    rows = ingested(source, work)
+    for path in (work / "unpacked").iterdir():
+        path.unlink()
+    assert ingested(source, work) == rows
+    assert ingested(source, work, file_column="path") == rows
+    assert len(list((work / "unpacked").iterdir())) == 1
+
+
+def test_tables_that_do_not_fit_together_are_named_before_anything_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "crawl" / "data").mkdir(parents=True)
+    for name, label in (("train-0.parquet", "cat"), ("validation-0.parquet", 1)):
+        pq.write_table(pa.table({"image": [png(1)], "label": [label]}), tmp_path / "crawl" / "data" / name)
+    with pytest.raises(SourceError, match=r"crawl do not fit together .*: give each column one type"):
+        ingested(tmp_path / "crawl", tmp_path / "work")
+    empty = pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())})
+    pq.write_table(empty, tmp_path / "empty.parquet")
+    with pytest.raises(SourceError, match=r"empty.parquet holds no rows"):
+        ingested(tmp_path / "empty.parquet", tmp_path / "work")
+
+
+def test_unfinished_and_hidden_tables_are_left_out(tmp_path: Path, said: list[str]) -> None:
+    source = img2dataset_parquet(tmp_path)
+    (source / "00001.parquet").write_bytes(b"PAR1")
+    (source / "00001_stats.json").unlink()
+    (source / "._00000.parquet").write_bytes(b"")
+    with pytest.raises(SourceError, match="has one category only"):
+        ingested(source, tmp_path / "work")
+    assert f"The shard 00001 of {source} was not finished, and is left out." in said
+
+
+def test_what_is_no_picture_is_not_taken_along_from_a_path_in_a_cell(tmp_path: Path) -> None:
+    secret = put(tmp_path / "home" / "id_rsa", "KEY")
+    cells = pa.array([{"bytes": None, "path": str(secret)}] * 2, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    pq.write_table(pa.table({"image": cells, "label": ["a", "b"]}), tmp_path / "x.parquet")
+    with pytest.raises(SourceError, match="None of the 2 files"):
+        ingested(tmp_path / "x.parquet", tmp_path / "work")
+    assert not any(b"KEY" in path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file())
+
+
+def test_both_kinds_of_arrow_files_are_read(tmp_path: Path) -> None:
+    made = with_cells(pictures())
+    with pa.OSFile(str(tmp_path / "crawl.arrow"), "wb") as file, pa.ipc.new_file(file, made.schema) as writer:
+        writer.write_table(made)
+    rows = ingested(tmp_path / "crawl.arrow", tmp_path / "work")
+    check(rows, LAYOUTS["a_parquet_of_pictures"], tmp_path / "work")
+
+
+# -- class folders beside which something lies ------------------------------------------------------------------------
+
+STRAY = {
+    "metadata.csv": b"file_name,url\ncat/00.png,https://x\n",
+    "metadata.jsonl": b"{not JSON",
+    "state.json": b'{"page": 3}',
+    "dataset_info.json": b"{}",
+    "urls.parquet": b"",
+    "cat/more.parquet": b"PAR1",
+    "categories.txt": b"cat\nred panda\n",
+    "train.txt": b"cat/00.png cat\n",
+    "backup.tar": b"no tar",
+    "info/synsets.txt": b"",
+    "00000_stats.json": b"{}",
+}
+
+
+@pytest.mark.parametrize("in_tar", [False, True])
+@pytest.mark.parametrize("strays", [[each] for each in STRAY] + [["categories.txt", "train.txt"], list(STRAY)])
+def test_class_folders_stay_class_folders_whatever_lies_beside_them(
+    strays: list[str], in_tar: bool, tmp_path: Path
+) -> None:
+    files = in_folders() | {each: STRAY[each] for each in strays}
+    if in_tar:
+        source = pack(tmp_path / "crawl.tar", files)
+    else:
+        source = tmp_path / "crawl"
+        for name, data in files.items():
+            put(source / name, data)
+    check(ingested(source, tmp_path / "work"), LAYOUTS["class_folders"], tmp_path / "work")
+
+
+@pytest.mark.parametrize("parted", [False, True])
+def test_json_that_a_downloader_left_beside_pictures_makes_no_samples(parted: bool, tmp_path: Path) -> None:
+    files = in_folders() | {name.replace(".png", ".json"): b'{"id": 1}' for name in in_folders()}
+    if parted:
+        for label in CATEGORIES:
+            own = {name: data for name, data in files.items() if name.startswith(f"{label}/")}
+            pack(tmp_path / "crawl" / f"{label}.tar", own)
+        source, kind = tmp_path / "crawl", "a_tar_for_each_category"
+    else:
+        source, kind = pack(tmp_path / "crawl.tar", files), "a_tar"
+    check(ingested(source, tmp_path / "work"), LAYOUTS[kind], tmp_path / "work")
+
+
+def test_a_mask_beside_a_picture_is_no_picture_of_its_category(tmp_path: Path) -> None:
+    files = samples(pictures()) | {f"{number:09}.seg.png": png(900 + number) for number in range(24)}
+    check(
+        ingested(pack(tmp_path / "crawl.tar", files), tmp_path / "work"),
+        LAYOUTS["a_shard_of_webdataset"],
+        tmp_path / "work",
+    )
+
+
+@pytest.mark.parametrize("name", ["a_tar_for_each_category", "webdataset_of_numbers"])
+def test_links_in_shards_are_in_the_account(name: str, tmp_path: Path) -> None:
+    source = Path(LAYOUTS[name].write(tmp_path))
+    tar = sorted(source.glob("*.tar"))[0]
+    with tarfile.open(tar, "a") as file:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "00.png"
+        file.addfile(link)
+        outside = tarfile.TarInfo("../evil.png")
+        outside.size = 3
+        file.addfile(outside, io.BytesIO(b"bad"))
+    rows = ingested(source, tmp_path / "work")
+    assert sorted((row["state"], row["reason"]) for row in rows if row["state"] != "used") == [
+        ("refused", "its name leads out of the archive"),
+        ("refused", "no regular file"),
+    ]
+
+
+def test_webvision_is_found_though_its_first_picture_is_missing(tmp_path: Path) -> None:
+    source = webvision_2(tmp_path)
+    (source / "train_images_256/google/q0001/00.png").unlink()
+    rows = ingested(source, tmp_path / "work")
+    assert [row["file_name"] for row in rows if row["state"] == "missing"] == ["train_images_256/google/q0001/00.png"]

@@ -6,8 +6,11 @@ import io
 import os
 import pickle
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from PIL import Image
 
 import curriculumnet as cn
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import open_bytes
+from curriculumnet.images.archives import holder_of, open_bytes
 from curriculumnet.images.duplicates import byte_digest
 from curriculumnet.images.loader import Pictures
+from curriculumnet.images.tar import open_tar
 from curriculumnet.work.folder import WorkFolder
 
 # botocore asks the time in a way that newer Pythons have grown tired of.
@@ -194,6 +198,60 @@ def test_what_is_not_there_gets_a_sentence(bucket: str, source: str, match: str,
 def test_a_server_that_is_gone_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"http://127.0.0.1:9/crawl (cannot be read|is not there)"):
         cn.ingest("http://127.0.0.1:9/crawl", output=tmp_path / "work", quiet=True)
+
+
+def test_a_server_that_lists_nothing_serves_a_table_and_what_it_names(tmp_path: Path) -> None:
+    for name, data in FILES.items():
+        path = tmp_path / "site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    lines = ["file_name,label", *(f"{name},{name[:3]}" for name in FILES), "dog/gone.png,dog"]
+    (tmp_path / "site" / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    class Site(SimpleHTTPRequestHandler):
+        def list_directory(self, path: object) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(tmp_path / "site")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        source = f"http://127.0.0.1:{server.server_port}/list.csv"
+        result = cn.ingest(source, output=tmp_path / "work", val_share=0, workers=0, quiet=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert result.states == {"used": len(FILES), "missing": 1}
+
+
+def test_a_tar_of_which_nothing_tells_the_time_is_read_anew(tmp_path: Path) -> None:
+    """Of the same size, only its bytes tell that it is another one; its index is not kept."""
+    site = tmp_path / "site"
+    site.mkdir()
+    many = {f"{kind}/{number:04}.png": f"{kind} {number}".encode() for kind in ("cat", "dog") for number in range(600)}
+
+    class Site(SimpleHTTPRequestHandler):
+        def send_header(self, keyword: str, value: str) -> None:
+            if keyword != "Last-Modified":
+                super().send_header(keyword, value)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for order in (sorted(many), sorted(many, reverse=True)):
+            (site / "crawl.tar").write_bytes(in_tar({name: many[name] for name in order}))
+            holder, name = holder_of(f"http://127.0.0.1:{server.server_port}/crawl.tar", str(tmp_path / "indexes"))
+            tar = open_tar(holder, name)
+            assert tar.read("dog/0007.png") == b"dog 7"
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not (tmp_path / "indexes").exists()
 
 
 def test_files_of_this_machine_have_urls_too(tmp_path: Path) -> None:

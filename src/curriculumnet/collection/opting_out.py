@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
-"""What is heeded; the same four as img2dataset heeds unless told otherwise."""
+DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+"""What is heeded: the four that img2dataset heeds unless told otherwise, and `none`, which means noindex, nofollow."""
 
 _WITH_VALUES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 """Directives that have a colon themselves; before any other colon stands whom the rest is meant for."""
+
+_CRAWLER = re.compile(r"\*|[a-z][a-z0-9_.-]*")
+"""How crawlers are called; what stands before the colons of a date is none."""
 
 
 def opted_out(values: Iterable[str], agent: str) -> bool:
@@ -32,7 +36,7 @@ def _forbids(value: str, agent: str) -> bool:
     for part in value.split(","):
         name, colon, rest = (piece.strip() for piece in part.partition(":"))
         directive = name
-        if colon and name not in _WITH_VALUES:
+        if colon and name not in _WITH_VALUES and _CRAWLER.fullmatch(name):
             meant, directive = name in ("*", agent), rest.partition(":")[0].strip()
         if meant and directive in DIRECTIVES:
             return True

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from curriculumnet.images.folder import Folder
 from curriculumnet.images.stored import Bytes, Holder
@@ -70,6 +72,18 @@ def split_root(root: str | os.PathLike[str]) -> tuple[str, str]:
         return text, ""
     inner = posixpath.normpath(found[2].strip("/"))
     return found[1], "" if inner == "." else inner
+
+
+def local_path(root: str) -> Path | None:
+    """Return the path of a root on this machine, which may be a URL too; None where it is on the network.
+
+    >>> local_path("s3://bucket/crawl") is None
+    True
+    """
+    if not is_url(root):
+        return Path(root)
+    parts = urlsplit(root)
+    return Path(url2pathname(parts.path)) if parts.scheme.lower() == "file" else None
 
 
 def holder_of(path: str, indexes: str = "") -> tuple[Holder, str]:

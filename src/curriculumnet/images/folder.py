@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import GONE, UNTOLD, Stamp
-from curriculumnet.images.tar import open_tar, split_member
+from curriculumnet.images.tar import Tar, open_tar, split_member
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Folder:
             # Whoever lists its files says so.
             return []
 
-    def members(self, name: str) -> list[str]:
-        """Return the names of the files in an uncompressed tar that lies here, in the order of the tar."""
-        return open_tar(self, name).index.in_order()
+    def tar(self, name: str) -> Tar:
+        """Return an uncompressed tar that lies here."""
+        return open_tar(self, name)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to be read from any place of it; OSError when it is gone or may not be read."""

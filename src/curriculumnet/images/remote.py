@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import posixpath
+import time
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +17,13 @@ from typing import Any, BinaryIO, cast
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import GONE, UNTOLD, Stamp
-from curriculumnet.images.tar import open_tar, split_member
+from curriculumnet.images.tar import Tar, open_tar, split_member
+
+_TARS = 16
+"""Tars whose index is kept at a time."""
+
+_OFTEN = 8
+"""Files of a folder that are asked for one by one, before all of it is asked for."""
 
 _TIMES = ("LastModified", "mtime", "modified", "created")
 """Under which names file systems tell when a file was changed."""
@@ -30,15 +39,22 @@ class Remote:
         The URL, without a ``/`` at its end.
     indexes : str
         Where the indexes of large tars are kept; empty where they are not.
+    opened : int
+        When it was opened: what was heard before is no answer to who opens it again.
     """
 
     root: str
     indexes: str = ""
+    opened: int = field(default_factory=time.monotonic_ns, repr=False)
     _listing: dict[str, Stamp] = field(default_factory=dict, compare=False, repr=False)
+    _tars: dict[str, Tar] = field(default_factory=dict, compare=False, repr=False)
+    _asked: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+    _folders: dict[str, dict[str, Stamp]] = field(default_factory=dict, compare=False, repr=False)
+    _in_worker: bool = field(default=False, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
-        # Of a million files the listing is larger than what a worker needs of it, which it asks itself.
-        return {"root": self.root, "indexes": self.indexes, "_listing": {}}
+        # Of a million files the listings are larger than what a worker needs of them, which it asks itself.
+        return self.__dict__ | {"_listing": {}, "_tars": {}, "_asked": Counter(), "_folders": {}, "_in_worker": True}
 
     def names(self) -> list[str]:
         """Return the names of all files, relative to the root, with ``/``, in code-point order."""
@@ -74,8 +90,8 @@ class Remote:
     def read(self, name: str) -> bytes:
         """Return a file's bytes; OSError when it is gone or may not be read."""
         tar, member = split_member(name)
-        if member and self.stamp(tar).size != GONE:
-            return open_tar(self, tar).read(member)
+        if member and self._is_file(tar):
+            return self.tar(tar).read(member)
         with _errors_of_the_network(name):
             return bytes(self._system.cat_file(self._path(name)))
 
@@ -89,11 +105,17 @@ class Remote:
     def stamp(self, name: str) -> Stamp:
         """Return a file's size, when it was changed, and where it lies."""
         tar, member = split_member(name)
-        if member and self.stamp(tar).size != GONE:
-            inside = open_tar(self, tar).stamp(member)
+        if member and self._is_file(tar):
+            inside = self.tar(tar).stamp(member)
             return inside if inside.modified != UNTOLD else inside._replace(modified=self.stamp(tar).modified)
         if self._listing or not name:
             return self._listing.get(name, Stamp(GONE, GONE))
+        folder = posixpath.dirname(name)
+        self._asked[folder] += 1
+        if self._asked[folder] == _OFTEN and not self._in_worker:
+            self._list(folder)
+        if name in self._folders.get(folder, ()):
+            return self._folders[folder][name]
         try:
             with _errors_of_the_network(name):
                 info = self._system.info(self._path(name))
@@ -105,9 +127,13 @@ class Remote:
         """Return nothing: the files' stamps tell."""
         return ""
 
-    def members(self, name: str) -> list[str]:
-        """Return the names of the files in an uncompressed tar that lies here, in the order of the tar."""
-        return open_tar(self, name).index.in_order()
+    def tar(self, name: str) -> Tar:
+        """Return an uncompressed tar that lies here; its headers are read once."""
+        if name not in self._tars:
+            if len(self._tars) == _TARS:
+                del self._tars[next(iter(self._tars))]
+            self._tars[name] = open_tar(self, name)
+        return self._tars[name]
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to be read from any place of it; OSError when it is gone or may not be read."""
@@ -119,7 +145,12 @@ class Remote:
         if size == 0:
             return b""
         with _errors_of_the_network(name):
-            return bytes(self._system.cat_file(self._path(name), start=offset, end=offset + size))
+            data = bytes(self._system.cat_file(self._path(name), start=offset, end=offset + size))
+        # A web server that knows no parts sends the whole file.
+        return data if len(data) <= size else data[offset : offset + size]
+
+    def _is_file(self, name: str) -> bool:
+        return name in self._tars or self.stamp(name).size != GONE
 
     @property
     def _system(self) -> Any:
@@ -127,6 +158,13 @@ class Remote:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
+
+    def _list(self, folder: str) -> None:
+        """Ask at once for all files that lie in a folder; a web server may have no answer to that."""
+        with contextlib.suppress(OSError), _errors_of_the_network(folder):
+            found = self._system.ls(self._path(folder), detail=True)
+            names = ((posixpath.join(folder, posixpath.basename(each["name"])), each) for each in found)
+            self._folders[folder] = {name: _stamp(each) for name, each in names if each["type"] == "file"}
 
     def _listed(self) -> dict[str, Stamp]:
         """Return the files below the root with their stamps."""
@@ -185,4 +223,7 @@ def _stamp(info: dict[str, Any]) -> Stamp:
             modified = int(told * 10**9)
         if modified != UNTOLD:
             break
+    if modified == UNTOLD and (tag := info.get("ETag")):
+        # What tells a file's states apart serves as well as a time.
+        modified = int.from_bytes(hashlib.blake2b(str(tag).encode(), digest_size=7).digest())
     return Stamp(int(info.get("size") or 0), modified)

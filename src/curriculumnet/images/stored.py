@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from curriculumnet.images.tar import Tar
 
 GONE, UNTOLD = -1, -2
 
@@ -59,8 +62,8 @@ class Bytes(Protocol):
         """Return a text that changes when files may have changed whose stamps have not; empty where there is none."""
         ...
 
-    def members(self, name: str) -> list[str]:
-        """Return the names of the files in an uncompressed tar that lies here, in the order of the tar.
+    def tar(self, name: str) -> Tar:
+        """Return an uncompressed tar that lies here; a tar itself where nothing is named.
 
         Raises
         ------

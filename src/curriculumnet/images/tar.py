@@ -196,14 +196,14 @@ def _shown(holder: Holder, name: str) -> str:
 @lru_cache(maxsize=_INDEXES)
 def _index(holder: Holder, tar_name: str, size: int, modified: int) -> Index:
     """Return where the members of a tar lie: as it was kept, or by reading their headers."""
-    if not holder.indexes:
-        return _read_headers(holder, tar_name, size)
+    if not holder.indexes or modified == UNTOLD:
+        return _read_headers(holder, tar_name)
     called = hashlib.blake2b(_as_bytes(_shown(holder, tar_name)), digest_size=16).hexdigest()
     kept = Path(holder.indexes, f"{called}.parquet")
     version = f"{size} {modified}"
     index = _kept_index(kept, version)
     if index is None:
-        index = _read_headers(holder, tar_name, size)
+        index = _read_headers(holder, tar_name)
         if len(index) >= _LARGE:
             _keep_index(index, kept, version)
     return index
@@ -241,7 +241,7 @@ def _keep_index(index: Index, path: Path, version: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _read_headers(holder: Holder, tar_name: str, size: int) -> Index:
+def _read_headers(holder: Holder, tar_name: str) -> Index:
     """Read where the members of a tar lie; once for a crawl and a test that lie in the same one."""
     import pyarrow as pa
 
@@ -277,15 +277,17 @@ def _read_headers(holder: Holder, tar_name: str, size: int) -> Index:
                 if len(names) == _AT_ONCE:
                     parts.append(pa.array(names, pa.binary()))
                     names.clear()
-            cut = 0 < size - tar.offset < _BLOCK
+            end = holder.read_range(tar_name, tar.offset, _BLOCK)
     except tarfile.TarError as error:
         raise SourceError(
             f"{shown} is no tar, or is damaged after {len(places):,} files ({error}): make or fetch it anew."
         ) from error
     except PermissionError as error:
         raise SourceError(f"{shown} may not be read ({error.strerror}): allow it.") from error
-    if cut:
-        raise SourceError(f"{shown} is cut off after {len(places):,} files: make or fetch it anew.")
+    # tarfile takes whatever is no header for the end.
+    if end != bytes(_BLOCK):
+        what = "cut off" if len(end) < _BLOCK else "damaged"
+        raise SourceError(f"{shown} is {what} after {len(places):,} files: make or fetch it anew.")
     return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, times, strangers)
 
 
@@ -348,9 +350,35 @@ class Tar:
         """Return the names of what lies at the top, in code-point order; those of folders end with ``/``."""
         return sorted(self.index.top(self.prefix))
 
-    def members(self, name: str) -> list[str]:
-        """Refuse: a tar inside a tar is not looked into."""
-        raise SourceError(f"{self.path}#{self.prefix}{name} is a tar inside a tar: unpack the outer one.")
+    def tar(self, name: str) -> Tar:
+        """Return the tar itself where nothing is named: a tar inside a tar is not looked into."""
+        if name:
+            raise SourceError(f"{self.path}#{self.prefix}{name} is a tar inside a tar: unpack the outer one.")
+        return self
+
+    def in_order(self) -> list[str]:
+        """Return the names of all regular files, relative to the root, in the order of the tar."""
+        names, length = self.index.in_order(), len(self.prefix)
+        return [name[length:] for name in names if name.startswith(self.prefix)] if length else names
+
+    def read_some(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Give the bytes of some files in the order of the tar, from which they are read in one go.
+
+        Raises
+        ------
+        OSError
+            A file is not there, or the tar ends inside it.
+        """
+        found = sorted((*self._find(name)[:2], name) for name in names)
+        if not found:
+            return
+        with self.holder.open(self.name) as file:
+            for place, size, name in found:
+                file.seek(place)
+                data = file.read(size)
+                if len(data) < size:
+                    raise OSError(errno.EIO, f"{self.path} ends inside it", name)
+                yield name, data
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; OSError when it is gone or may not be read."""

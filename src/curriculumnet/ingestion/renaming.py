@@ -49,6 +49,11 @@ def read_names(path: str | os.PathLike[str]) -> dict[str, str]:
             raise SourceError(f"Row {row} of {place} names no label: write one, or remove the row.")
         if names.setdefault(label.strip(), (category or "").strip()) != (category or "").strip():
             raise SourceError(f"{place} has the label {label!r} twice, with two names: keep one of them.")
+    both = sorted({label for label, category in names.items() if not category} & set(names.values()))
+    if both:
+        raise SourceError(
+            f"{place} leaves {both[0]!r} out and calls another category so: choose another name for that one."
+        )
     return names
 
 

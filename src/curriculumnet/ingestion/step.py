@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import FeaturesError, SourceError, UsageError, WorkFolderError
+from curriculumnet.images.archives import split_root
 from curriculumnet.images.stored import NOWHERE, UNTOLD
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
@@ -273,27 +274,29 @@ def ingest(
         settings["rank_column"] = rank_column
     if rename is not None:
         settings["rename"] = os.path.abspath(rename)  # noqa: PTH100
+    asked = {key: place for key, place in (("crawl", source), ("val", val), ("test", test)) if place is not None}
     path = Path(output if output is not None else f"{source_name(source)}-work")
+    _check_apart(path, asked.values())
+    folder = WorkFolder(path)
+    folder.check_free()
     given = {
         key: read_source(
             place,
             columns=Columns(
                 label_column, file_column, *((group_column, rank_column) if key == "crawl" else (None, None))
             ),
-            unpack=partial(_unpacked, path, key, quiet),
-            indexes=str(WorkFolder(path).file(INDEXES).absolute()),
+            unpack=partial(_unpacked, folder, key, quiet),
+            indexes="" if reread else str(folder.file(INDEXES).absolute()),
         )
-        for key, place in (("crawl", source), ("val", val), ("test", test))
-        if place is not None
+        for key, place in asked.items()
     }
     given = renamed(given, names)
     exclude_category = (*exclude_category, *left_out(names))
-    _say_what_they_are(WorkFolder(path), given, quiet)
+    _say_what_they_are(folder, given, quiet)
     rows = gather(given)
     check_labels(rows, exclude_category)
     if (doubt := too_deep(rows)) is not None:
         warn(doubt)
-    _check_apart(path, given)
     folder = WorkFolder.create(path)
     with folder.lock(lambda message: say(message, quiet=quiet)):
         stamps = {key: each.stamps() for key, each in given.items()}
@@ -351,6 +354,7 @@ def ingest(
             categories=list(counts["categories"]),
             account=counts,
         )
+        _tidy(folder, given.values())
         return _result(folder, watch.seconds)
 
 
@@ -367,13 +371,15 @@ def _check_settings(min_side: int, min_images: int, val_share: float, seed: int,
         raise UsageError(f"--workers is {workers}, but must be at least 0; 0 works in this process.")
 
 
-def _check_apart(work: Path, given: dict[str, Source]) -> None:
+def _check_apart(work: Path, given: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse to write into a folder that is read: the user's pictures stay as they are."""
-    for source in given.values():
-        if Path(source.place).is_dir() and work.resolve().is_relative_to(source.place):
+    from curriculumnet.images.archives import local_path
+
+    for source in given:
+        place = local_path(split_root(source)[0])
+        if place is not None and place.is_dir() and work.resolve().is_relative_to(place.resolve()):
             raise UsageError(
-                f"The work folder {work} would lie inside the pictures' folder {source.given}: "
-                "give one outside it with -o."
+                f"The work folder {work} would lie inside the pictures' folder {source}: give one outside it with -o."
             )
 
 
@@ -387,24 +393,34 @@ def _say_what_they_are(folder: WorkFolder, given: dict[str, Source], quiet: bool
             warn(note)
 
 
-def _unpacked(work: Path, key: str, quiet: bool, packed: Packed) -> str:
+def _unpacked(folder: WorkFolder, key: str, quiet: bool, packed: Packed) -> str:
     """Unpack a source into the work folder, unless that was done; return the path of the tar."""
-    folder = WorkFolder.create(work)
-    name, about = f"{UNPACKED}/{key}.tar", {"source": packed.given, "version": packed.version}
-    record = folder.file(f"{UNPACKED}/{key}.json")
+    name = f"{UNPACKED}/{key}-{packed.digest[:16]}.tar"
+    if folder.file(name).is_file():
+        return str(folder.file(name).resolve())
+    known = folder.project["sources"].get("crawl")
+    if key == "crawl" and known is not None and split_root(known["place"])[0] != packed.place:
+        raise _of_another(folder, known)
+    WorkFolder.create(folder.path)
     with folder.lock(lambda message: say(message, quiet=quiet)):
-        if record.is_file() and json.loads(record.read_text(encoding="utf-8"))["version"] == packed.version:
-            return str(folder.file(name).resolve())
         say(
-            f"{packed.given} is {packed.what}: its pictures are unpacked into {folder.file(name)}, as training "
-            "reads each of them in place.",
+            f"{packed.given} is {packed.what}: its pictures are unpacked into {folder.file(name)}, as training reads "
+            "each of them in place.",
             quiet=quiet,
         )
-        record.unlink(missing_ok=True)
+        for note in packed.notes:
+            warn(note)
         with Progress("unpacking", packed.size, "bytes", quiet=quiet, aside=True) as progress:
-            folder.write_with(name, lambda file: packed.write_tar(file, progress.advance))
-        folder.write_json(f"{UNPACKED}/{key}.json", about)
+            folder.write_with(name, lambda file: packed.write(file, progress.advance))
     return str(folder.file(name).resolve())
+
+
+def _tidy(folder: WorkFolder, given: Iterable[Source]) -> None:
+    """Remove what was unpacked of earlier states of the sources."""
+    kept = {Path(split_root(source.listing.root)[0]).name for source in given}
+    for path in folder.file(UNPACKED).glob("*.tar"):
+        if path.name not in kept:
+            path.unlink()
 
 
 def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
@@ -413,9 +429,13 @@ def _check_owner(folder: WorkFolder, crawl: Source, fingerprint: str) -> None:
     if known is None or known["place"] == crawl.place:
         return
     if record is None or record.inputs.get("crawl") != fingerprint:
-        raise WorkFolderError(
-            f"{folder.path} is the work folder of another source, {known['place']}: give another folder with -o."
-        )
+        raise _of_another(folder, known)
+
+
+def _of_another(folder: WorkFolder, known: dict[str, str]) -> WorkFolderError:
+    return WorkFolderError(
+        f"{folder.path} is the work folder of another source, {known['place']}: give another folder with -o."
+    )
 
 
 def _features_digest(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from curriculumnet.images.archives import may_be_image
+from curriculumnet.sources.folders import strangers
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
 from curriculumnet.sources.webdataset import splits_of, tars_of
@@ -21,18 +22,23 @@ def read(place: Place, columns: Columns) -> Listing:
     del columns
     names: list[str] = []
     labels: list[str] = []
+    strange: dict[str, str] = {}
     passed_over = 0
     for tar in tars_of(place.files.top()):
-        members = place.files.members(tar)
-        pictures = [name for name in members if may_be_image(name)]
-        passed_over += len(members) - len(pictures)
+        found = place.files.tar(tar)
+        regular, others = found.contents()
+        unreadable = strangers(regular, others)
+        pictures = [*filter(may_be_image, found.in_order()), *unreadable]
+        passed_over += len(regular) + len(others) - len(pictures)
         names += [f"{tar}#{name}" for name in pictures]
         labels += [name.split("/")[0] if "/" in name else posixpath.splitext(tar)[0] for name in pictures]
+        strange |= {f"{tar}#{name}": why for name, why in unreadable.items()}
     return make_listing(
         place.files.root,
         names,
         labels,
         splits_of(iter(names)) if any("/" in name for name in names) else [None] * len(names),
         unlabelled="no label",
+        refused=strange,
         not_images=passed_over,
     )

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
+import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import IO, Any
 
 from curriculumnet.errors import SourceError
-from curriculumnet.sources.layout import HeldPlace, Member, member
+from curriculumnet.sources.layout import HeldPlace
 
-_MODES = {"gzip": "r|gz", "bzip2": "r|bz2", "xz": "r|xz", "zstd": "r|"}
-
-KINDS = ("zip", *_MODES)
+KINDS = ("zip", "gzip", "bzip2", "xz", "zstd")
 """What can be unpacked, by what `images.tar.compression` calls it."""
 
 _IN_MEMORY = 2**26
 """Bytes of a file that are unpacked in memory; larger ones, such as films, are put on the disk."""
 
 
-def compressed_members(place: HeldPlace, kind: str, advance: Callable[[int], None]) -> Iterator[Member]:
-    """Give the files of a compressed archive, one after the other.
+def write_unpacked(place: HeldPlace, kind: str, out: IO[bytes], advance: Callable[[int], None]) -> None:
+    """Write the tar that a compressed one is, or one with the files of a zip.
 
     Parameters
     ----------
@@ -33,25 +34,44 @@ def compressed_members(place: HeldPlace, kind: str, advance: Callable[[int], Non
         Of the archive.
     kind : str
         One of `KINDS`.
+    out : binary file
+        Written to.
     advance : callable
         Told how many more of the archive's bytes were read.
 
     Raises
     ------
     SourceError
-        It is damaged, encrypted, or cut off.
+        It is damaged, encrypted, cut off, or packed by a method that is not known here.
     """
     try:
         with place.files.open(place.name) as file:
-            yield from _zipped(file, place.given, advance) if kind == "zip" else _tarred(file, kind, advance)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            if kind == "zip":
+                _write_zipped(file, place.given, out, advance)
+            else:
+                with _opened(_Counted(file, advance), kind) as unpacked:
+                    shutil.copyfileobj(unpacked, out, 2**20)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise SourceError(f"{place.given} is damaged, or cut off ({error}): make or fetch it anew.") from error
 
 
-def _zipped(file: IO[bytes], given: str, advance: Callable[[int], None]) -> Iterator[Member]:
-    with zipfile.ZipFile(file) as archive:
+def _opened(file: Any, kind: str) -> Any:
+    """Return what a compressed file holds; its checksum is compared when its end is read."""
+    if kind == "zstd":
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    openers: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    return openers[kind](file)
+
+
+def _write_zipped(file: IO[bytes], given: str, out: IO[bytes], advance: Callable[[int], None]) -> None:
+    with (
+        zipfile.ZipFile(file) as archive,
+        tarfile.open(fileobj=out, mode="w", encoding="utf-8", errors="surrogateescape") as tar,
+    ):
         for info in archive.infolist():
             if info.is_dir():
                 continue
@@ -61,32 +81,19 @@ def _zipped(file: IO[bytes], given: str, advance: Callable[[int], None]) -> Iter
                 try:
                     with archive.open(info) as packed:
                         shutil.copyfileobj(packed, data)
-                except (zipfile.BadZipFile, zlib.error):
+                except NotImplementedError as error:
+                    raise SourceError(
+                        f"{given} cannot be unpacked here ({info.filename}: {error}): unpack it and give the folder."
+                    ) from error
+                except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
                     # One damaged file is no reason to lose the others: it is seen to be broken when it is looked at.
                     data.seek(0)
                     data.truncate()
-                yield _whole(info.filename, data, _seconds(info.date_time))
+                member = tarfile.TarInfo(info.filename)
+                member.size, member.mtime = data.tell(), _seconds(info.date_time)
+                data.seek(0)
+                tar.addfile(member, data)
             advance(info.compress_size)
-
-
-def _tarred(file: IO[bytes], kind: str, advance: Callable[[int], None]) -> Iterator[Member]:
-    counted: Any = _Counted(file, advance)
-    if kind == "zstd":
-        import pyarrow as pa
-
-        counted = pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd")
-    with tarfile.open(fileobj=counted, mode=_MODES[kind], encoding="utf-8", errors="surrogateescape") as archive:  # type: ignore[call-overload]
-        for info in archive:
-            if info.isdir():
-                continue
-            packed = archive.extractfile(info) if info.isreg() else None
-            if packed is None:
-                # Links and devices stay what they are: they are counted, and not followed.
-                yield Member(info, None)
-                continue
-            with _spooled() as data:
-                shutil.copyfileobj(packed, data)
-                yield _whole(info.name, data, info.mtime)
 
 
 @contextlib.contextmanager
@@ -95,15 +102,9 @@ def _spooled() -> Generator[IO[bytes], None, None]:
         yield data
 
 
-def _whole(name: str, data: IO[bytes], modified: float) -> Member:
-    size = data.tell()
-    data.seek(0)
-    return member(name, data, size, modified)
-
-
-def _seconds(date_time: tuple[int, int, int, int, int, int]) -> float:
+def _seconds(date_time: tuple[int, int, int, int, int, int]) -> int:
     try:
-        return datetime(*date_time, tzinfo=UTC).timestamp()
+        return int(datetime(*date_time, tzinfo=UTC).timestamp())
     except ValueError:
         return 0
 
@@ -120,6 +121,10 @@ class _Counted:
         data = self._file.read(size)
         self._advance(len(data))
         return data
+
+    def seekable(self) -> bool:
+        """Say that it is read from its beginning to its end."""
+        return False
 
     def close(self) -> None:
         """Leave closing to the one who opened the file."""

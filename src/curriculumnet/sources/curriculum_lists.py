@@ -6,7 +6,7 @@ import re
 
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
-from curriculumnet.sources.lists import indexed_lines
+from curriculumnet.sources.lists import indexed_lines, lines_of
 from curriculumnet.sources.text import lines
 
 _CATEGORIES = "categories.txt"
@@ -16,7 +16,10 @@ _SUBSET = re.compile(r"[1-9]\d*\.txt")
 def recognise(place: Place, columns: Columns) -> bool:
     """Take a folder with lists, and one of what the categories are called."""
     del columns
-    return not place.name and place.has(_CATEGORIES) and bool(_lists(place))
+    if place.name or not place.has(_CATEGORIES):
+        return False
+    first = next((line for name in _lists(place) for line in lines_of(place.files, name, place.called(name))), None)
+    return first is not None and first[1].isdecimal()
 
 
 def read(place: Place, columns: Columns) -> Listing:

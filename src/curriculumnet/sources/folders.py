@@ -9,15 +9,13 @@ import posixpath
 import sys
 
 from curriculumnet.images.archives import may_be_image
-from curriculumnet.sources.layout import Columns, Place
+from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
 
 IN_NO_CATEGORY = "in no category's folder"
 
 _NO_FILE = "no regular file"
 _OUTSIDE = "its name leads out of the archive"
-
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
 def recognise(place: Place, columns: Columns) -> bool:
@@ -38,8 +36,7 @@ def read(place: Place, columns: Columns) -> Listing:
     del columns
     files = place.files
     regular, others = files.contents()
-    strange = {name: _NO_FILE for name in set(others).difference(regular) if may_be_image(name)}
-    strange |= {name: _OUTSIDE for name in others if _leads_outside(name)}
+    strange = strangers(regular, others)
     names = sorted([*filter(may_be_image, regular), *strange])
     split_by_top = _has_split_folders([name for name in names if strange.get(name) != _OUTSIDE])
     labels, splits = [], []
@@ -58,14 +55,26 @@ def read(place: Place, columns: Columns) -> Listing:
     )
 
 
+def strangers(regular: list[str], others: list[str]) -> dict[str, str]:
+    """Return what could be pictures by their names but cannot be read, with the reason.
+
+    Parameters
+    ----------
+    regular, others : list of str
+        As `images.stored.Bytes.contents` gives them.
+    """
+    strange = {name: _NO_FILE for name in set(others).difference(regular) if may_be_image(name)}
+    return strange | {name: _OUTSIDE for name in others if _leads_outside(name)}
+
+
 def _leads_outside(name: str) -> bool:
     return f"{posixpath.normpath(name)}/".startswith(("/", "../"))
 
 
 def _has_split_folders(names: list[str]) -> bool:
-    """Say whether the folders at the top are ``train`` and perhaps ``val``, ``validation``, ``test``, and no others."""
+    """Say whether the folders at the top are ``train`` and perhaps others that are called like splits, and no more."""
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
-    return "train" in tops and tops <= set(_SPLIT_FOLDERS)
+    return tops <= set(SPLITS) and "train" in {SPLITS[top] for top in tops}
 
 
 def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
@@ -75,4 +84,4 @@ def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
         return None, sys.intern(folders[0]) if folders else ""
     if not folders:
         return None, ""
-    return _SPLIT_FOLDERS[folders[0]], sys.intern(folders[1]) if len(folders) > 1 else ""
+    return SPLITS[folders[0]], sys.intern(folders[1]) if len(folders) > 1 else ""

@@ -12,10 +12,10 @@ _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 def recognise(place: Place, columns: Columns) -> bool:
-    """Take a folder with such a table, at the top or in the folders of splits, that names files."""
-    return not place.name and any(
-        columns.file in cells_of(place.files, path, place.called(path))
-        for path in (posixpath.join(folder, name) for folder, name in _tables(place).items())
+    """Take a folder with such a table, at the top or in the folders of splits, that names files and their labels."""
+    paths = [] if place.name else [posixpath.join(folder, name) for folder, name in _tables(place).items()]
+    return bool(paths) and all(
+        {columns.file, columns.label} <= cells_of(place.files, path, place.called(path)).keys() for path in paths
     )
 
 

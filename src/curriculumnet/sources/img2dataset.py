@@ -41,7 +41,7 @@ def read(place: Place, columns: Columns) -> Listing:
         part = cells_of(place.files, f"{shard}.parquet", place.called(f"{shard}.parquet"))
         keys = [str(key) for key in part.get("key", [])]
         if f"{shard}.tar" in top:
-            names += _found(keys, f"{shard}.tar#", place.files.members(f"{shard}.tar"))
+            names += _found(keys, f"{shard}.tar#", place.files.tar(f"{shard}.tar").in_order())
         else:
             names += _found(keys, f"{shard}/", loose.get(shard, []))
         parts.append(part)

@@ -11,12 +11,15 @@ import io
 import json
 import posixpath
 import re
+import tarfile
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.stored import GONE
-from curriculumnet.sources.layout import SPLITS, Columns, HeldPlace, Member, member
+from curriculumnet.images.archives import may_be_image
+from curriculumnet.images.decode import Unreadable, probe
+from curriculumnet.sources.img2dataset import shards
+from curriculumnet.sources.layout import SPLITS, Columns, HeldPlace
 from curriculumnet.sources.tables import class_names, named
 
 if TYPE_CHECKING:
@@ -28,32 +31,43 @@ TABLE = "table.parquet"
 _PICTURES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp")
 """What a column of bytes is called that holds pictures, in the order of preference."""
 
+_ARROW_FILE = b"ARROW1"
+
 _ROWS = 64
 """Rows that are read at a time: of ten megabytes each they take less than a gigabyte."""
 
 _FIRST_WORD = re.compile(r"[a-z]+")
 
 
-def tables_with_pictures(place: HeldPlace) -> list[str]:
-    """Return the tables at a place that hold pictures, in code-point order; none where there are no such.
+def tables_with_pictures(place: HeldPlace) -> tuple[list[str], tuple[str, ...]]:
+    """Return the tables at a place that hold pictures, in code-point order, and sentences on what is left out.
 
-    They are a Parquet file; Parquet files at the top of a folder, or in its `data`; or Arrow files as
-    `Dataset.save_to_disk` leaves them.
+    They are a Parquet file; Parquet files at the top of a folder without other folders, or in its only folder `data`;
+    or Arrow files as `Dataset.save_to_disk` leaves them.
 
     Raises
     ------
     SourceError
-        The first one is damaged.
+        A table that was given itself is damaged.
     """
-    names = [place.name] if place.name else _in_folder(place)
+    names, notes = ([place.name], ()) if place.name else _in_folder(place)
     names = [name for name in names if name.lower().endswith((".parquet", ".arrow"))]
-    return names if names and _picture_column(_schema(place, names[0])) is not None else []
+    if not names:
+        return [], ()
+    try:
+        holds = _picture_column(_schema(place, names[0])) is not None
+    except SourceError:
+        if place.name:
+            raise
+        # A stray file in a folder is no reason to take it for something else.
+        return [], ()
+    return (names, notes) if holds else ([], ())
 
 
-def cell_members(
-    place: HeldPlace, names: list[str], columns: Columns, advance: Callable[[int], None]
-) -> Iterator[Member]:
-    """Give the pictures of tables one after the other, and at last the table of all other columns.
+def write_pictures(
+    place: HeldPlace, names: list[str], columns: Columns, out: IO[bytes], advance: Callable[[int], None]
+) -> None:
+    """Write a tar of the pictures in tables, and at last the table of all other columns.
 
     Parameters
     ----------
@@ -62,65 +76,84 @@ def cell_members(
         The tables.
     columns : Columns
         Which columns hold what; the names of the pictures take the place of the column of files.
+    out : binary file
+        Written to.
     advance : callable
         Told how many more of the tables' bytes were read.
 
     Raises
     ------
     SourceError
-        A table is damaged.
+        A table is damaged, all are empty, or they have columns of one name and different types.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    schemas = [_described_schema(place, name, columns) for name in names]
+    try:
+        whole = pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise SourceError(
+            f"The tables of {place.given} do not fit together ({str(error).splitlines()[0]}): give each column one "
+            "type."
+        ) from error
     parts: list[pa.Table] = []
-    for name in names:
-        schema = _schema(place, name)
-        picture, classes, row = _picture_column(schema), class_names(schema), 0
-        size, read = place.files.size(name), 0
-        for batch, share in _batches(place, name):
-            files: list[str | None] = []
-            for cell in batch[picture].to_pylist() if picture else [None] * batch.num_rows:
-                data, path = _picture(place, cell)
-                files.append(_called(name, row, path) if data is not None else path or None)
-                if data is not None:
-                    yield member(str(files[-1]), io.BytesIO(data), len(data))
-                row += 1
-            parts.append(
-                _described(batch, picture, classes, _split(name), {columns.file: pa.array(files, pa.string())})
-            )
-            advance(int(size * share) - read)
-            read = int(size * share)
-    table = pa.concat_tables(parts, promote_options="permissive")
-    data_of_table = pa.BufferOutputStream()
-    pq.write_table(table, data_of_table)
-    whole = data_of_table.getvalue().to_pybytes()
-    yield member(TABLE, io.BytesIO(whole), len(whole))
+    with tarfile.open(fileobj=out, mode="w", encoding="utf-8", errors="surrogateescape") as tar:
+        for name in names:
+            picture, classes = _picture_column(_schema(place, name)), class_names(_schema(place, name))
+            size, read, row = place.files.size(name), 0, 0
+            for batch, share in _batches(place, name):
+                files: list[str | None] = []
+                for cell in batch[picture].to_pylist() if picture else [None] * batch.num_rows:
+                    data, path = _picture(place, cell)
+                    files.append(_called(name, row, path) if data is not None else path or None)
+                    if data is not None:
+                        _add(tar, str(files[-1]), data)
+                    row += 1
+                called = {columns.file: pa.array(files, pa.string())}
+                parts.append(_described(batch, picture, classes, _split(name), called))
+                advance(int(size * share) - read)
+                read = int(size * share)
+        if not parts:
+            raise SourceError(f"{place.given} holds no rows: give a table with pictures.")
+        fitting = [part.cast(pa.schema([whole.field(name) for name in part.column_names])) for part in parts]
+        table = pa.BufferOutputStream()
+        pq.write_table(pa.concat_tables(fitting, promote_options="permissive"), table)
+        _add(tar, TABLE, table.getvalue().to_pybytes())
 
 
-def _in_folder(place: HeldPlace) -> list[str]:
-    """Return the tables of a folder that could hold pictures."""
-    top = place.files.top()
-    if "state.json" in top:
-        return _arrows(place, "")
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _in_folder(place: HeldPlace) -> tuple[list[str], tuple[str, ...]]:
+    """Return the tables of a folder that could hold pictures, and sentences on what is left out."""
+    top = [name for name in place.files.top() if not name.startswith(".")]
+    folders = [name for name in top if name.endswith("/")]
+    if "dataset_info.json" in top:
+        return _arrows(place, ""), ()
     if "dataset_dict.json" in top:
-        return [name for folder in top if folder.endswith("/") for name in _arrows(place, folder)]
+        return [name for folder in folders for name in _arrows(place, folder)], ()
     found = [name for name in top if name.lower().endswith(".parquet")]
-    if not found and "data/" in top:
-        found = [name for name in place.files.names() if re.fullmatch(r"data/[^/]+\.parquet", name)]
-    return found
+    if found and not folders:
+        finished, unfinished = shards(place)
+        notes = tuple(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished)
+        return ([f"{shard}.parquet" for shard in finished], notes) if finished else (found, ())
+    if folders == ["data/"] and not any(map(may_be_image, top[:-1] if top[-1] == "data/" else top)):
+        return [name for name in place.files.names() if re.fullmatch(r"data/[^/.][^/]*\.parquet", name)], ()
+    return [], ()
 
 
 def _arrows(place: HeldPlace, folder: str) -> list[str]:
-    """Return the files of a data set that `save_to_disk` wrote, in their order."""
+    """Return the files of a data set that `save_to_disk` wrote, in their order; none where it did not."""
     state = posixpath.join(folder, "state.json")
-    if place.files.stamp(state).size == GONE:
-        return []
     try:
         told = json.loads(place.files.read(state))["_data_files"]
         return [posixpath.join(folder, each["filename"]) for each in told]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{place.called(state)} does not name its files: save the data set anew.") from error
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _schema(place: HeldPlace, name: str) -> pa.Schema:
@@ -129,9 +162,21 @@ def _schema(place: HeldPlace, name: str) -> pa.Schema:
 
     try:
         with place.files.open(name) as file:
-            return pa.ipc.open_stream(file).schema if name.endswith(".arrow") else pq.read_schema(file)
+            return _arrow(file)[0] if name.endswith(".arrow") else pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(place, name, error) from error
+
+
+def _arrow(file: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Open an Arrow file, of which there are two kinds: streams, and files with a table of contents."""
+    import pyarrow as pa
+
+    if file.read(len(_ARROW_FILE)) == _ARROW_FILE:
+        found = pa.ipc.open_file(file)
+        return found.schema, (found.get_batch(number) for number in range(found.num_record_batches))
+    file.seek(0)
+    stream = pa.ipc.open_stream(file)
+    return stream.schema, iter(stream)
 
 
 def _damaged(place: HeldPlace, name: str, error: Exception) -> SourceError:
@@ -149,7 +194,7 @@ def _batches(place: HeldPlace, name: str) -> Iterator[tuple[pa.Table, float]]:
         with place.files.open(name) as file:
             if name.endswith(".arrow"):
                 size = place.files.size(name)
-                for batch in pa.ipc.open_stream(file):
+                for batch in _arrow(file)[1]:
                     yield pa.Table.from_batches([batch]), min(1.0, file.tell() / max(1, size))
                 return
             table, done = pq.ParquetFile(file), 0
@@ -180,13 +225,18 @@ def _picture_column(schema: pa.Schema) -> str | None:
 
 
 def _picture(place: HeldPlace, cell: Any) -> tuple[bytes | None, str]:
-    """Return a picture's bytes, None where there are none, and the name that the cell tells."""
+    """Return a picture's bytes, None where there are none, and the name that the cell tells.
+
+    A path without bytes is followed as that of a list would be; what is no picture there is not taken along.
+    """
     if not isinstance(cell, dict):
         return cell, ""
     data, path = cell.get("bytes"), str(cell.get("path") or "")
     if data is None and path:
-        with contextlib.suppress(OSError):
-            data = place.files.read(path)
+        with contextlib.suppress(OSError, Unreadable):
+            found = place.files.read(path)
+            probe(found)
+            data = found
     return data, path
 
 
@@ -202,15 +252,32 @@ def _described(
     """Return rows with the names of their pictures: numbers of classes as their names, and nothing nested."""
     import pyarrow as pa
 
-    kept: dict[str, Any] = {} if split is None else {"split": pa.array([split] * batch.num_rows)}
+    kept: dict[str, Any] = {} if split is None else {"split": pa.array([split] * batch.num_rows, pa.string())}
     for field in batch.schema:
-        if field.name == picture or pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
+        if field.name == picture or not _is_single(field.type):
             continue
         values = batch[field.name]
         if field.name in classes:
             values = pa.array(named(values.to_pylist(), classes[field.name]), pa.string())
         kept[field.name] = values
     return pa.table(kept | files)
+
+
+def _described_schema(place: HeldPlace, name: str, columns: Columns) -> pa.Schema:
+    """Return the columns that `_described` gives for a table."""
+    import pyarrow as pa
+
+    schema = _schema(place, name)
+    none = pa.table({field.name: pa.array([], field.type) for field in schema})
+    files = {columns.file: pa.array([], pa.string())}
+    return _described(none, _picture_column(schema), class_names(schema), _split(name), files).schema
+
+
+def _is_single(kind: pa.DataType) -> bool:
+    """Say whether a column has one value a row that is no bytes."""
+    import pyarrow as pa
+
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _split(name: str) -> str | None:

@@ -124,8 +124,6 @@ class Source:
         ndarray of int64, shape (n, 3)
         """
         found = np.full((len(self.listing), 3), GONE, dtype=np.int64)
-        # A place on the network then knows of all its files, and need not be asked for each.
-        self.files.top()
         for row, name in enumerate(self.listing.names):
             if row not in self.listing.set_aside:
                 found[row] = self.files.stamp(name)
@@ -217,7 +215,7 @@ def read_source(
     path = path.rstrip("/") if is_url(path) else str(Path(path).resolve())
     absolute = f"{path}#{inner}" if inner else path
     holder, name = holder_of(path, indexes)
-    packed = packed_at(HeldPlace(holder, name, text), columns)
+    packed = packed_at(HeldPlace(holder, name, text), path, columns)
     if packed is not None:
         if unpack is None:
             raise SourceError(
@@ -227,11 +225,19 @@ def read_source(
         inner = inner or packed.inner
     files, table = _located(holder, name, inner, text)
     place = Place(files, table, text)
-    kind = next(each for each, kind in KINDS.items() if kind.recognise(place, columns))
+    kind = next(each for each in KINDS if _is_of(each, place, columns))
     if not KINDS[kind].has_columns and (columns.group or columns.rank):
         flag = "--group-column" if columns.group else "--rank-column"
         raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")
     return Source(text, absolute, kind, table, files, KINDS[kind].read(place, columns), packed is not None)
+
+
+def _is_of(kind: str, place: Place, columns: Columns) -> bool:
+    """Say whether a place holds a kind of source; what cannot be read as that is none."""
+    try:
+        return KINDS[kind].recognise(place, columns)
+    except SourceError:
+        return False
 
 
 def _located(holder: Holder, name: str, inner: str, given: str) -> tuple[Bytes, str]:

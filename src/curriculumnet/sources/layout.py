@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tarfile
 from dataclasses import dataclass
-from typing import IO, NamedTuple
 
 from curriculumnet.images.archives import is_archive
 from curriculumnet.images.stored import GONE, Bytes, Holder
@@ -72,32 +70,6 @@ class Columns:
 
 COLUMNS = Columns()
 """What columns are called unless told otherwise."""
-
-
-class Member(NamedTuple):
-    """A file that was unpacked: its header for a tar, and its bytes; None where it has none, as a link."""
-
-    info: tarfile.TarInfo
-    data: IO[bytes] | None
-
-
-def member(name: str, data: IO[bytes], size: int, modified: float = 0) -> Member:
-    """Return a file as a tar holds it.
-
-    Parameters
-    ----------
-    name : str
-        Its name, with ``/``.
-    data : binary file
-        Its bytes.
-    size : int
-        How many.
-    modified : float
-        When it was changed, in s since 1970; 0 where nothing tells.
-    """
-    info = tarfile.TarInfo(name)
-    info.size, info.mtime = size, int(modified)
-    return Member(info, data)
 
 
 def joined(given: str, name: str) -> str:

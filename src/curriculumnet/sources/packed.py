@@ -5,17 +5,20 @@ They are read once, from the beginning to the end, into an uncompressed tar, fro
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.tar import compression
-from curriculumnet.sources.compressed import KINDS, compressed_members
-from curriculumnet.sources.in_cells import TABLE, cell_members, tables_with_pictures
-from curriculumnet.sources.layout import Columns, HeldPlace, Member
+from curriculumnet.sources.compressed import KINDS, write_unpacked
+from curriculumnet.sources.in_cells import TABLE, tables_with_pictures, write_pictures
+from curriculumnet.sources.layout import Columns, HeldPlace
+
+_FORMAT = "1"
+"""Another one when the same source would be unpacked otherwise."""
 
 
 @dataclass(frozen=True)
@@ -26,52 +29,42 @@ class Packed:
     ----------
     given : str
         What to call it in a message.
+    place : str
+        What tells it from other sources.
     what : str
         What it is, such as ``compressed (zip)``.
-    version : str
-        Changes when it does.
+    digest : str
+        32 hex digits, others when it has changed or is to be unpacked otherwise.
     size : int
         How large it is, in bytes.
     inner : str
         What in the tar is the source; empty where all of it is.
-    members : callable
-        Gives its files one after the other; called with a function that is told how many bytes were read since.
+    notes : tuple of str
+        Sentences on what is left out.
+    write : callable
+        Writes the tar into a binary file; told how many more of the source's bytes were read is the second argument.
+        It raises `SourceError` where the source is damaged, encrypted or cut off.
     """
 
     given: str
+    place: str
     what: str
-    version: str
+    digest: str
     size: int
     inner: str
-    members: Callable[[Callable[[int], None]], Iterable[Member]] = field(repr=False)
-
-    def write_tar(self, file: IO[bytes], advance: Callable[[int], None]) -> None:
-        """Write its files into an uncompressed tar.
-
-        Parameters
-        ----------
-        file : binary file
-            To be written to.
-        advance : callable
-            Told how many more bytes of the source were read.
-
-        Raises
-        ------
-        SourceError
-            It is damaged, encrypted, or cut off.
-        """
-        with tarfile.open(fileobj=file, mode="w", encoding="utf-8", errors="surrogateescape") as tar:
-            for member in self.members(advance):
-                tar.addfile(member.info, member.data)
+    notes: tuple[str, ...]
+    write: Callable[[IO[bytes], Callable[[int], None]], None] = field(repr=False)
 
 
-def packed_at(place: HeldPlace, columns: Columns) -> Packed | None:
+def packed_at(place: HeldPlace, absolute: str, columns: Columns) -> Packed | None:
     """Return what has to be unpacked at a place; None where pictures can be read in place.
 
     Parameters
     ----------
     place : HeldPlace
         A file, or a folder.
+    absolute : str
+        Its whole path, or URL.
     columns : Columns
         Which columns of a table hold what.
 
@@ -80,18 +73,21 @@ def packed_at(place: HeldPlace, columns: Columns) -> Packed | None:
     SourceError
         A table is damaged.
     """
+    notes: tuple[str, ...] = ()
     if place.name and (kind := _compression(place)) in KINDS:
         names, inner, what = [place.name], "", f"compressed ({kind})"
-        members = partial(compressed_members, place, kind)
+        write = partial(write_unpacked, place, kind)
     else:
-        names, inner = tables_with_pictures(place), TABLE
+        names, notes = tables_with_pictures(place)
+        inner = TABLE
         what = "a table that holds its pictures" if place.name else "a folder of tables that hold their pictures"
-        members = partial(cell_members, place, names, columns)
+        write = partial(write_pictures, place, names, columns)
     if not names:
         return None
     stamps = [place.files.stamp(name) for name in names]
-    version = " ".join(f"{name} {stamp.size} {stamp.modified}" for name, stamp in zip(names, stamps, strict=True))
-    return Packed(place.given, what, version, sum(stamp.size for stamp in stamps), inner, members)
+    told = [(name, stamp.size, stamp.modified) for name, stamp in zip(names, stamps, strict=True)]
+    digest = hashlib.blake2b(repr((_FORMAT, told, columns.file)).encode(), digest_size=16).hexdigest()
+    return Packed(place.given, absolute, what, digest, sum(stamp.size for stamp in stamps), inner, notes, write)
 
 
 def _compression(place: HeldPlace) -> str:

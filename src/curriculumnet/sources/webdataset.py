@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import may_be_image
 from curriculumnet.images.tar import Tar
+from curriculumnet.sources.folders import strangers
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing
 from curriculumnet.sources.tables import Cells, listing_of
@@ -20,18 +21,38 @@ _LABEL, _MORE = "cls", "json"
 _ENOUGH = 256
 """Names by which a tar is known to hold samples."""
 
+_KEPT = ("split", "group", "rank", "query", "url", "licence", "license")
+"""What is kept of a sample's JSON, beside the columns that a person named."""
+
 _FIRST_WORD = re.compile(r"[a-z]+")
+_SHARD = re.compile(r"([a-z0-9]*[a-z][-_.])*\d+", re.IGNORECASE)
+"""How shards are called: a number, perhaps after words."""
 
 
 def recognise(place: Place, columns: Columns) -> bool:
-    """Take tars, or a tar, in which pictures have files of labels or of JSON beside them."""
-    del columns
+    """Take tars, or a tar, in which pictures have labels beside them: a `.cls`, or a `.json` with the label column.
+
+    JSON alone, as programs that download leave it, is enough where the tars are called like shards and hold no folders.
+    """
     if place.name:
         return False
     tars = tars_of(place.files.top())
-    if not tars:
-        return isinstance(place.files, Tar) and _holds_samples(place.files.names()[:_ENOUGH])
-    return _holds_samples(place.files.members(tars[0])[:_ENOUGH])
+    if not tars and not isinstance(place.files, Tar):
+        return False
+    tar = place.files.tar(tars[0] if tars else "")
+    names = tar.in_order()[:_ENOUGH]
+    described: dict[str, dict[str, str]] = {}
+    for name in names:
+        key, ending = parted(name)
+        described.setdefault(key, {})[ending] = name
+    samples = [described[key] for key, ending in map(parted, filter(may_be_image, names)) if ending]
+    if any(_LABEL in sample for sample in samples):
+        return True
+    more = next((sample[_MORE] for sample in samples if _MORE in sample), None)
+    if more is None:
+        return False
+    called = all(_SHARD.fullmatch(posixpath.splitext(name)[0]) for name in tars)
+    return columns.label in _json(place, more, tar.read(more)) or (called and not any("/" in name for name in names))
 
 
 def read(place: Place, columns: Columns) -> Listing:
@@ -39,7 +60,8 @@ def read(place: Place, columns: Columns) -> Listing:
 
     The label is what the `.json` has under the label column, or else the `.cls`: a name, or the number of one in a
     `categories.txt` beside the tars. What else the `.json` has are columns. Splits are those that the `.json` tells, or
-    with which the names of all tars begin.
+    with which the names of all tars begin. Of several pictures of a sample, those with a further word in their ending,
+    as the mask `000.seg.png` beside `000.jpg`, are passed over.
 
     Raises
     ------
@@ -47,15 +69,29 @@ def read(place: Place, columns: Columns) -> Listing:
         A sample has no label, or its `.json` cannot be read.
     """
     categories = lines(place.files, _CATEGORIES, place.given) if place.has(_CATEGORIES) else []
-    rows = [row for tar, members in _members(place) for row in _samples(place, tar, members, columns, categories)]
-    titles = dict.fromkeys([columns.file, columns.label, *(title for row in rows for title in row)])
-    cells: Cells = {title: [row.get(title) for row in rows] for title in titles}
+    titles = [columns.label, *_KEPT, *(title for title in (columns.group, columns.rank) if title)]
+    cells: Cells = {title: [] for title in dict.fromkeys([columns.file, *titles])}
+    strange: dict[int, tuple[str, str]] = {}
+    for before, tar in _tars(place):
+        regular, others = tar.contents()
+        texts = _texts(tar)
+        pictures = _pictures(tar.in_order())
+        for name in pictures:
+            row = _row(place, before, name, texts, columns, categories)
+            for title, values in cells.items():
+                values.append(row.get(title))
+        for name, why in strangers(regular, others).items():
+            strange[len(cells[columns.file])] = ("refused", why)
+            for title, values in cells.items():
+                values.append(before + name if title == columns.file else None)
+    told = {title: values for title, values in cells.items() if any(value is not None for value in values)}
     return listing_of(
-        cells,
+        {columns.file: cells[columns.file], columns.label: cells[columns.label]} | told,
         columns,
         root=place.files.root,
         given=place.given,
         splits=splits_of(str(name) for name in cells[columns.file]),
+        set_aside=strange,
     )
 
 
@@ -85,54 +121,61 @@ def parted(name: str) -> tuple[str, str]:
     return posixpath.join(folder, key), ending.lower()
 
 
-def _holds_samples(names: list[str]) -> bool:
-    """Say whether pictures have labels or JSON beside them."""
-    described = {key for key, ending in map(parted, names) if ending in (_LABEL, _MORE)}
-    return any(key in described for key, _ in (parted(name) for name in names if may_be_image(name)))
-
-
-def _members(place: Place) -> Iterator[tuple[str, list[str]]]:
-    """Give the tars, each with ``#`` at its end, and the names in them; of a single tar the first is empty."""
+def _tars(place: Place) -> Iterator[tuple[str, Tar]]:
+    """Give the tars, each after what its members' names begin with; of a single tar that is nothing."""
     tars = tars_of(place.files.top())
     if not tars:
-        yield "", place.files.names()
-    for tar in tars:
-        yield f"{tar}#", place.files.members(tar)
+        yield "", place.files.tar("")
+    for name in tars:
+        yield f"{name}#", place.files.tar(name)
 
 
-def _samples(
-    place: Place, tar: str, members: list[str], columns: Columns, categories: list[str]
-) -> Iterator[dict[str, object]]:
-    """Give a row for each picture of a tar."""
-    beside = {parted(name): name for name in members}
-    for name in members:
-        if not may_be_image(name):
-            continue
-        key, _ = parted(name)
-        row: dict[str, object] = {}
-        if (more := beside.get((key, _MORE))) is not None:
-            row |= _json(place, tar + more)
-        if row.get(columns.label) is None and (label := beside.get((key, _LABEL))) is not None:
-            row[columns.label] = _class(place, tar + label, categories)
-        if row.get(columns.label) is None:
-            told = ", ".join(repr(title) for title in row) or "nothing"
-            raise SourceError(
-                f"{place.called(tar + name)} has no label: there is no .cls beside it, and its .json has {told}: name "
-                "the right one by --label-column."
-            )
-        yield row | {columns.file: tar + name}
+def _texts(tar: Tar) -> dict[tuple[str, str], bytes]:
+    """Return the labels and the JSON of all samples of a tar, by key and ending."""
+    wanted = [name for name in tar.in_order() if parted(name)[1] in (_LABEL, _MORE)]
+    return {parted(name): data for name, data in tar.read_some(wanted)}
 
 
-def _json(place: Place, name: str) -> dict[str, object]:
+def _pictures(names: list[str]) -> list[str]:
+    """Return the pictures of the samples; of several of a sample those with a plain ending, if there are such."""
+    found = [(name, *parted(name)) for name in names if may_be_image(name)]
+    plain = {key for _, key, ending in found if "." not in ending}
+    return [name for name, key, ending in found if key not in plain or "." not in ending]
+
+
+def _row(
+    place: Place,
+    before: str,
+    name: str,
+    texts: dict[tuple[str, str], bytes],
+    columns: Columns,
+    categories: list[str],
+) -> dict[str, object]:
+    """Return what is known of a picture."""
+    key, _ = parted(name)
+    more, label = texts.get((key, _MORE)), texts.get((key, _LABEL))
+    row = {} if more is None else _json(place, f"{before}{key}.{_MORE}", more)
+    if row.get(columns.label) is None and label is not None:
+        row[columns.label] = _class(place, f"{before}{key}.{_LABEL}", label, categories)
+    if row.get(columns.label) is None:
+        told = ", ".join(repr(title) for title in row) or "nothing"
+        raise SourceError(
+            f"{place.called(before + name)} has no label: there is no .cls beside it, and its .json has {told}: name "
+            "the right one by --label-column."
+        )
+    return row | {columns.file: before + name}
+
+
+def _json(place: Place, name: str, data: bytes) -> dict[str, object]:
     try:
-        found = json.loads(place.files.read(name))
+        found = json.loads(data)
     except ValueError as error:
         raise SourceError(f"{place.called(name)} is not JSON ({error}): make the tar anew.") from error
     return found if isinstance(found, dict) else {}
 
 
-def _class(place: Place, name: str, categories: list[str]) -> str:
-    text = place.files.read(name).decode("utf-8", "replace").strip()
+def _class(place: Place, name: str, data: bytes, categories: list[str]) -> str:
+    text = data.decode("utf-8", "replace").strip()
     if not categories or not text.isdecimal():
         return text
     if int(text) >= len(categories):

@@ -21,6 +21,9 @@ _IMAGES = ("", "train_images", "train_images_256", "train_images_resized", "resi
 _VAL_IMAGES = ("", "val_images", "val_images_256", "val_images_resized")
 """Folders in which the pictures lie, depending on which of the archives was unpacked."""
 
+_SOME = 50
+"""Pictures of a list by which the folder is found in which they lie; single ones may be missing."""
+
 _QUERY = re.compile(r"(?:^|/)q(\d+)/")
 
 
@@ -101,9 +104,8 @@ def _listed(
     if not needed and not place.has(f"{_INFO}/{name}"):
         return []
     found = indexed_lines(place, f"{_INFO}/{name}", categories, "synsets.txt")
-    # Where the first one is found, all are.
-    first = found[0][0] if found else ""
-    folder = next((each for each in folders if place.has(posixpath.join(each, first))), "")
+    some = [file for file, _ in found[:: max(1, len(found) // _SOME)]]
+    folder = next((each for each in folders if any(place.has(posixpath.join(each, file)) for file in some)), "")
     return [(posixpath.join(folder, file), category) for file, category in found]
 
 

@@ -107,18 +107,28 @@ class WorkFolder:
         if not os.fspath(path):
             raise UsageError("-o names no folder: give the name of one.")
         folder = cls(path)
-        nearest = next((place for place in (folder.path, *folder.path.parents) if place.exists()), folder.path)
-        if nearest.exists() and not nearest.is_dir():
-            raise WorkFolderError(f"{nearest} is a file: give the name of a folder with -o.")
-        if folder.path.is_dir() and not folder.file(PROJECT).exists():
-            strangers = sorted(p.name for p in folder.path.iterdir() if not _left_by_us(p.name))
-            if strangers:
-                raise WorkFolderError(
-                    f"{folder.path} holds other files ({strangers[0]}, …) and is no work folder: "
-                    "give the name of a new folder with -o."
-                )
+        folder.check_free()
         make_folder(folder.path)
         return folder
+
+    def check_free(self) -> None:
+        """Check that there is nothing, or a work folder.
+
+        Raises
+        ------
+        WorkFolderError
+            Something else is there.
+        """
+        nearest = next((place for place in (self.path, *self.path.parents) if place.exists()), self.path)
+        if nearest.exists() and not nearest.is_dir():
+            raise WorkFolderError(f"{nearest} is a file: give the name of a folder with -o.")
+        if self.path.is_dir() and not self.file(PROJECT).exists():
+            strangers = sorted(p.name for p in self.path.iterdir() if not _left_by_us(p.name))
+            if strangers:
+                raise WorkFolderError(
+                    f"{self.path} holds other files ({strangers[0]}, …) and is no work folder: "
+                    "give the name of a new folder with -o."
+                )
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> WorkFolder:
