@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
 
 from curriculumnet.errors import UsageError
@@ -245,17 +245,35 @@ class Delivery:
             return
         before = self._manifest(self.out)
         if before is not None:
-            for top in sorted({name.split("/", 1)[0] for name in before["files"]}):
-                if (self.out / top).is_dir():
-                    shutil.rmtree(self.out / top)
-                else:
-                    (self.out / top).unlink(missing_ok=True)
+            self._take_away(before["files"])
             (self.out / MANIFEST).unlink()
         files = self._aside / _FILES
         for path in sorted(files.iterdir()) if files.is_dir() else ():
-            path.rename(self.out / path.name)
-        (self._aside / MANIFEST).replace(self.out / MANIFEST)
+            self._put(path, self.out / path.name)
+        self._put(self._aside / MANIFEST, self.out / MANIFEST)
         self.give_up()
+
+    def _take_away(self, files: dict[str, Noted]) -> None:
+        """Remove files of ours that are as we wrote them, and folders in which nothing is left."""
+        for name, noted in files.items():
+            path = self.out / name
+            if os.path.lexists(path):
+                self._check_unchanged(path, noted)
+                path.unlink()
+        holding = {PurePosixPath(name.rpartition("/")[0]) for name in files}
+        folders = holding.union(*(each.parents for each in holding)) - {PurePosixPath()}
+        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            _remove_if_empty(self.out / folder)
+
+    def _put(self, path: Path, place: Path) -> None:
+        """Move a file or folder to its place; one whose place has become another's is not put there."""
+        if path.is_dir() and not path.is_symlink() and place.is_dir() and not place.is_symlink():
+            for each in sorted(path.iterdir()):
+                self._put(each, place / each.name)
+        elif os.path.lexists(place):
+            raise UsageError(f"{place} came there while it was exported: take it elsewhere, and start again.")
+        else:
+            path.rename(place)
 
     def _manifest(self, folder: Path) -> About | None:
         path = folder / MANIFEST
@@ -274,12 +292,16 @@ class Delivery:
         for path in _below(self.out):
             name = path.relative_to(self.out).as_posix()
             if name in ours:
-                if not _is_as_noted(path, ours[name]):
-                    raise UsageError(
-                        f"{path} was changed since it was exported: take it elsewhere, or give another folder with -o."
-                    )
+                self._check_unchanged(path, ours[name])
             elif name != MANIFEST or self.about is None:
                 raise UsageError(f"{self.out} holds other files ({name}, …): give the name of a new folder with -o.")
+
+    @staticmethod
+    def _check_unchanged(path: Path, noted: Noted) -> None:
+        if not _is_as_noted(path, noted):
+            raise UsageError(
+                f"{path} was changed since it was exported: take it elsewhere, or give another folder with -o."
+            )
 
 
 class _Hashing(io.RawIOBase):
@@ -309,6 +331,18 @@ def _below(folder: Path) -> Iterator[Path]:
         for name in sorted([*files, *links]):
             if name not in _DESKTOPS:
                 yield Path(here) / name
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder if it holds nothing, or nothing but what desktops leave."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    left = list(folder.iterdir())
+    if all(path.name in _DESKTOPS and not path.is_dir() for path in left):
+        for path in left:
+            path.unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _noted(path: Path, digest: str) -> Noted:
