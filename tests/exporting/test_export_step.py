@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import curriculumnet as cn
 from curriculumnet import cli
@@ -96,6 +98,45 @@ def test_two_exports_to_one_folder_do_not_mix(prepared: Path, tmp_path: Path) ->
     out = tmp_path / "out"
     with Delivery(out).alone(), pytest.raises(UsageError, match="Another process is exporting to"):
         cn.export(prepared / "work", output=out, format_="lists", **QUIET)
+    assert not out.exists()
+
+
+def test_the_next_export_may_begin_as_soon_as_the_lock_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    following = Delivery(out).alone()
+    real = FileLock.release
+
+    def release(guard: FileLock, *words: Any, **more: Any) -> None:
+        real(guard, *words, **more)
+        monkeypatch.undo()
+        following.__enter__()
+
+    with Delivery(out).alone():
+        monkeypatch.setattr(FileLock, "release", release)
+    assert (out / ".writing").is_dir()
+    with pytest.raises(UsageError, match="Another process is exporting to"), Delivery(out).alone():
+        pass
+    following.__exit__(None, None, None)
+    assert not out.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there an open file cannot be taken away")
+def test_a_lock_whose_file_went_with_the_one_before_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    before, following = Delivery(out).alone(), Delivery(out).alone()
+    before.__enter__()
+    real = FileLock.acquire
+
+    def acquire(guard: FileLock, *words: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        before.__exit__(None, None, None)
+        return real(guard, *words, **more)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with following:
+        assert (out / ".writing/lock").is_file()
+        with pytest.raises(UsageError, match="Another process is exporting to"), Delivery(out).alone():
+            pass
     assert not out.exists()
 
 

@@ -15,9 +15,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from curriculumnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 MANIFEST = "export.json"
 
@@ -179,24 +182,48 @@ class Delivery:
         UsageError
             Another process writes here.
         """
-        from filelock import FileLock, Timeout
-
-        self._aside.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(self._aside / _LOCK)
-        try:
-            guard.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"Another process is exporting to {self.out}: wait until it has ended, or give another folder with -o."
-            ) from None
+        guard = self._locked()
         try:
             yield
         finally:
+            self._unlock(guard)
+
+    def _locked(self) -> BaseFileLock:
+        """Take the lock, whose file the one before takes away with it."""
+        from filelock import FileLock, Timeout
+
+        lock = self._aside / _LOCK
+        while True:
+            guard = FileLock(lock)
+            try:
+                self._aside.mkdir(parents=True, exist_ok=True)
+                # What is open is no other file under the same number: so it is known whether the lock's is still there.
+                with lock.open("ab") as known:
+                    guard.acquire(timeout=0)
+                    if os.path.samestat(os.fstat(known.fileno()), lock.stat()):
+                        return guard
+            except FileNotFoundError:
+                pass
+            except Timeout:
+                raise UsageError(
+                    f"Another process is exporting to {self.out}: wait until it has ended, or give another folder with "
+                    "-o."
+                ) from None
             guard.release()
-            if not [path for path in self._aside.iterdir() if path.name != _LOCK]:
-                shutil.rmtree(self._aside)
-                with contextlib.suppress(OSError):
-                    self.out.rmdir()
+
+    def _unlock(self, guard: BaseFileLock) -> None:
+        """Free the lock; where nothing is begun, its file and what are then empty folders go."""
+        lock = self._aside / _LOCK
+        empty = not [path for path in self._aside.iterdir() if path.name != _LOCK]
+        gone = empty and _is_removed(lock)
+        guard.release()
+        if empty and not gone:
+            # Windows keeps a file that is open: ours until now, another's if that has the lock already.
+            _is_removed(lock)
+        if empty:
+            with contextlib.suppress(OSError):
+                self._aside.rmdir()
+                self.out.rmdir()
 
     def begin(self, about: About) -> Staging:
         """Return where to write: what an interrupted export of the same kind had finished is there, no other."""
@@ -331,6 +358,15 @@ def _below(folder: Path) -> Iterator[Path]:
         for name in sorted([*files, *links]):
             if name not in _DESKTOPS:
                 yield Path(here) / name
+
+
+def _is_removed(path: Path) -> bool:
+    """Remove a file; say whether that could be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _remove_if_empty(folder: Path) -> None:
