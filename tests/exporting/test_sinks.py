@@ -20,6 +20,8 @@ from curriculumnet.errors import InputError
 from curriculumnet.work import tables
 from curriculumnet.work.folder import file_digest
 
+from .conftest import draw
+
 QUIET: dict[str, Any] = {"workers": 0, "quiet": True}
 CATEGORIES = ["ash", "weeping willow", "Ölweide"]
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp"}
@@ -305,6 +307,22 @@ def own(home: Path) -> Path:
 
     np.save(home / "more.npy", np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32))
     return home / "more.npy"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+@pytest.mark.parametrize(("name", "table"), [("cleanlab", "labels.csv"), ("folders", "curriculum.csv")])
+def test_names_with_ends_of_lines_in_them_come_back_from_tables(
+    home: Path, tmp_path: Path, name: str, table: str
+) -> None:
+    for place, category in enumerate(("a", "b\rc\nd\r\ne")):
+        for number, end in enumerate(("\r", "\n", "\r\n")):
+            draw(home / f"other/{category}/{number}{end}{number}.png", 10 * place + number, "PNG")
+    first = cn.ingest(home / "other", output=home / "other-work", val_share=0, **QUIET).table().to_pylist()
+    out = cn.export(home / "other-work", output=tmp_path / "out", format_=name, **QUIET).output
+    again = cn.ingest(out / table, output=tmp_path / "again", val_share=0, **QUIET).table().to_pylist()
+    found = [sorted((row["label"], row["state"], row["digest"]) for row in rows) for rows in (first, again)]
+    assert found[0] == found[1]
+    assert [state for _, state, _ in found[0]] == ["used"] * 6
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from curriculumnet.errors import InputError
 
 def csv_line(values: Iterable[Any]) -> bytes:
     """Return a row of a CSV table; None is an empty value."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(["" if value is None else value for value in values])
-    return line.getvalue().encode("utf-8")
+    line = io.StringIO(newline="")
+    # Before Python 3.13, a value is put in quotation marks for a carriage return only if lines end with one.
+    csv.writer(line, lineterminator="\r\n").writerow(["" if value is None else value for value in values])
+    return (line.getvalue().removesuffix("\r\n") + "\n").encode("utf-8")
 
 
 def json_line(values: Mapping[str, Any]) -> bytes:
