@@ -10,6 +10,8 @@ from typing import Any
 
 from curriculumnet.errors import InputError
 
+_OTHER_NAME = "give it another name by `curriculumnet ingest --rename TABLE`"
+
 
 def csv_line(values: Iterable[Any]) -> bytes:
     """Return a row of a CSV table; None is an empty value."""
@@ -24,6 +26,22 @@ def json_line(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(values, ensure_ascii=False) + "\n").encode("utf-8")
 
 
+def check_kept(categories: Iterable[str]) -> None:
+    """Check that names stay what they are where spaces around them count for nothing, as in lists and tables.
+
+    Raises
+    ------
+    InputError
+        A name begins or ends with a space, or is nothing else.
+    """
+    for name in categories:
+        if name != name.strip():
+            raise InputError(
+                f"The category {name!r} begins or ends with a space, and would be another one where the export is read "
+                f"again: {_OTHER_NAME}."
+            )
+
+
 def names_in_lines(categories: Sequence[str]) -> bytes:
     """Return the categories, one a line, in their order.
 
@@ -36,6 +54,6 @@ def names_in_lines(categories: Sequence[str]) -> bytes:
         if len(name.splitlines()) != 1:
             raise InputError(
                 f"The category {name!r} has a line break in its name, and cannot stand in a list of one name a line: "
-                "rename it in the source and ingest again, or choose another --format."
+                f"{_OTHER_NAME}, or choose another --format."
             )
     return "".join(f"{name}\n" for name in categories).encode("utf-8")

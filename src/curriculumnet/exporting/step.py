@@ -146,6 +146,7 @@ def export(
     """
     from curriculumnet.exporting.delivery import Delivery
     from curriculumnet.exporting.formats import FORMATS
+    from curriculumnet.exporting.lines import check_kept
     from curriculumnet.exporting.options import Options
     from curriculumnet.images.loader import worker_count
 
@@ -158,6 +159,7 @@ def export(
     folder = WorkFolder.open(work)
     curriculum = _curriculum(folder, curriculum, quiet)
     _check_subsets(folder, curriculum, subset)
+    check_kept(folder.categories)
     out = _output(folder, output)
     how, options, subsets = FORMATS[format_], Options(shard_size, copy), tuple(sorted(set(subset)))
     _warn_of_unused(format_, how, options)

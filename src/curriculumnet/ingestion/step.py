@@ -248,7 +248,7 @@ def ingest(
         The work folder is one of another source, or a folder with other files.
     """
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
-    from curriculumnet.ingestion.renaming import left_out, read_names, renamed
+    from curriculumnet.ingestion.renaming import left_out, meant, read_names, renamed
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
@@ -286,6 +286,7 @@ def ingest(
         for key, place in (("crawl", source), ("val", val), ("test", test))
         if place is not None
     }
+    names = meant(names, given["crawl"])
     given = renamed(given, names)
     exclude_category = (*exclude_category, *left_out(names))
     _say_what_they_are(WorkFolder(path), given, quiet)
