@@ -16,6 +16,7 @@ import curriculumnet as cn
 from curriculumnet import cli
 from curriculumnet.errors import InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.exporting.delivery import Delivery
+from curriculumnet.exporting.formats import FORMATS
 from curriculumnet.images.loader import Pictures
 
 QUIET: dict[str, Any] = {"workers": 0, "quiet": True}
@@ -74,6 +75,23 @@ def test_flags_that_a_format_does_not_use_are_told(prepared: Path, tmp_path: Pat
     told = capsys.readouterr().err
     assert "The format lists does not use --copy: it changes nothing." in told
     assert "The format lists does not use --shard-size: it changes nothing." in told
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_on_the_network_are_warned_of_where_they_stand_for_the_pictures(
+    home: Path, tmp_path: Path, name: str, capsys: Any
+) -> None:
+    work = cn.ingest((home / "crawl").as_uri(), output=home / "url-work", **QUIET).work
+    capsys.readouterr()
+    out = cn.export(work, output=tmp_path / "out", format_=name, **QUIET).output
+    told = capsys.readouterr().err
+    if name not in ("lists", "cleanlab"):
+        assert told == ""
+        return
+    assert told.count("The pictures lie on the network (file://") == 1
+    assert f"what {name} names can be read by tools that know such URLs, but not by `ingest`" in told
+    listed = out / ("train.txt" if name == "lists" else "labels.csv")
+    assert "file://" in listed.read_text(encoding="utf-8")
 
 
 def test_the_output_may_lie_in_nothing_that_is_read(prepared: Path, tmp_path: Path, home: Path) -> None:
