@@ -346,6 +346,41 @@ def test_a_source_that_changed_is_said(home: Path, tmp_path: Path) -> None:
         cn.inject(mine, output=tmp_path / "noisy", quiet=True)
 
 
+@pytest.mark.parametrize("how", ["linked", "asked", "links cannot be made", "in a tar"])
+def test_a_picture_that_changed_is_said_where_it_was_copied(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("a privilege is not held")
+
+    def pack() -> None:
+        with tarfile.open(tmp_path / "mine.tar", "w") as tar:
+            tar.add(mine, "")
+
+    mine = shutil.copytree(home / "clean", tmp_path / "mine")
+    pack()
+    if how == "links cannot be made":
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+    source = tmp_path / "mine.tar" if how == "in a tar" else mine
+    options = {"output": tmp_path / "noisy", "copy": how == "asked"}
+    made = cn.inject(source, **options)
+    cn.inject(source, **options)
+    assert "the copy is made and up to date" in capsys.readouterr().err
+    (mine / "cat" / "000.jpg").write_bytes(b"another")
+    pack()
+    if how == "linked":
+        cn.inject(source, **options)
+        assert "the copy is made and up to date" in capsys.readouterr().err
+        assert b"another" in everything(made.crawl).values()
+        return
+    before = everything(made.output)
+    with pytest.raises(
+        UsageError, match=r"made before a source, or a table of --confuse, changed: give another folder"
+    ):
+        cn.inject(source, **options)
+    assert everything(made.output) == before
+
+
 # -- what cannot be done ----------------------------------------------------------------------------------------------
 
 
