@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from curriculumnet.noising.draw import Placed
     from curriculumnet.noising.pictures import Picture
     from curriculumnet.sources.kinds import Source
+    from curriculumnet.sources.packed import Packed
 
 TRUTH = "truth.csv"
 _SETTINGS = "inject.json"
@@ -196,7 +197,7 @@ def inject(
     _check_settings(closed, outside, outside_share, seed)
     pairs = [confuse] if isinstance(confuse, str) else list(confuse)
     columns = Columns(label=label_column, file=file_column)
-    sources = [read_source(given, columns=columns) for given in (source, outside) if given is not None]
+    sources = [read_source(given, columns=columns, unpack=_refuse) for given in (source, outside) if given is not None]
     path = _checked(output, sources)
     found, left_out = pictures.find(sources[0], 0)
     strangers: list[Picture] = []
@@ -238,6 +239,16 @@ def _check_settings(
         raise UsageError("--outside names pictures, but not how many: say so with --outside-share, such as 0.1.")
     if outside is None and outside_share:
         raise UsageError(f"--outside-share is {outside_share:g}, but no pictures were given: name some with --outside.")
+
+
+def _refuse(packed: Packed) -> str:
+    from curriculumnet.images.archives import split_root
+
+    part = split_root(packed.given)[1] or packed.inner
+    raise SourceError(
+        f"{packed.given} is {packed.what}, and pictures in it cannot be read in place: `curriculumnet ingest` unpacks "
+        f"it into its work folder; give WORK/unpacked/crawl.tar{'#' if part else ''}{part}."
+    )
 
 
 def _checked(output: str | os.PathLike[str], sources: Sequence[Source]) -> Path:
