@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import curriculumnet as cn
 from curriculumnet import cli
 from curriculumnet.errors import InputError, MachineError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.exporting.delivery import Delivery
+from curriculumnet.exporting.formats import FORMATS
 from curriculumnet.images.loader import Pictures
 
 QUIET: dict[str, Any] = {"workers": 0, "quiet": True}
@@ -74,6 +77,23 @@ def test_flags_that_a_format_does_not_use_are_told(prepared: Path, tmp_path: Pat
     assert "The format lists does not use --shard-size: it changes nothing." in told
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_on_the_network_are_warned_of_where_they_stand_for_the_pictures(
+    home: Path, tmp_path: Path, name: str, capsys: Any
+) -> None:
+    work = cn.ingest((home / "crawl").as_uri(), output=home / "url-work", **QUIET).work
+    capsys.readouterr()
+    out = cn.export(work, output=tmp_path / "out", format_=name, **QUIET).output
+    told = capsys.readouterr().err
+    if name not in ("lists", "cleanlab"):
+        assert told == ""
+        return
+    assert told.count("The pictures lie on the network (file://") == 1
+    assert f"what {name} names can be read by tools that know such URLs, but not by `ingest`" in told
+    listed = out / ("train.txt" if name == "lists" else "labels.csv")
+    assert "file://" in listed.read_text(encoding="utf-8")
+
+
 def test_the_output_may_lie_in_nothing_that_is_read(prepared: Path, tmp_path: Path, home: Path) -> None:
     with pytest.raises(UsageError, match="would lie inside the work folder"):
         cn.export(home / "work", output=home / "work/out", format_="lists")
@@ -96,6 +116,45 @@ def test_two_exports_to_one_folder_do_not_mix(prepared: Path, tmp_path: Path) ->
     out = tmp_path / "out"
     with Delivery(out).alone(), pytest.raises(UsageError, match="Another process is exporting to"):
         cn.export(prepared / "work", output=out, format_="lists", **QUIET)
+    assert not out.exists()
+
+
+def test_the_next_export_may_begin_as_soon_as_the_lock_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    following = Delivery(out).alone()
+    real = FileLock.release
+
+    def release(guard: FileLock, *words: Any, **more: Any) -> None:
+        real(guard, *words, **more)
+        monkeypatch.undo()
+        following.__enter__()
+
+    with Delivery(out).alone():
+        monkeypatch.setattr(FileLock, "release", release)
+    assert (out / ".writing").is_dir()
+    with pytest.raises(UsageError, match="Another process is exporting to"), Delivery(out).alone():
+        pass
+    following.__exit__(None, None, None)
+    assert not out.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there an open file cannot be taken away")
+def test_a_lock_whose_file_went_with_the_one_before_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    before, following = Delivery(out).alone(), Delivery(out).alone()
+    before.__enter__()
+    real = FileLock.acquire
+
+    def acquire(guard: FileLock, *words: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        before.__exit__(None, None, None)
+        return real(guard, *words, **more)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with following:
+        assert (out / ".writing/lock").is_file()
+        with pytest.raises(UsageError, match="Another process is exporting to"), Delivery(out).alone():
+            pass
     assert not out.exists()
 
 

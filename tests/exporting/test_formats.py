@@ -15,19 +15,19 @@ import pytest
 import curriculumnet as cn
 from curriculumnet.errors import InputError, SourceError, UsageError
 from curriculumnet.exporting.formats import FORMATS
+from curriculumnet.images.loader import Pictures
 from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder, file_digest
 
 EVERY = ("label", "split", "digest", "group", "url", "licence", "rank", "query")
-COLUMNS = {"group_column": "group", "rank_column": "rank"}
 
-ROUND_TRIPS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
-    # What to ingest of an export, with which flags, and what comes back.
-    "webdataset": ("", COLUMNS, EVERY),
-    "huggingface": ("", COLUMNS, EVERY),
-    "folders": ("curriculum.csv", COLUMNS, EVERY),
-    "cleanlab": ("labels.csv", COLUMNS, EVERY),
-    "lists": ("", {}, EVERY[:3]),
+ROUND_TRIPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    # What to ingest of an export, and what comes back.
+    "webdataset": ("", EVERY),
+    "huggingface": ("", EVERY),
+    "folders": ("curriculum.csv", EVERY),
+    "cleanlab": ("labels.csv", EVERY),
+    "lists": ("", EVERY[:3]),
 }
 
 QUIET: dict[str, Any] = {"workers": 0, "quiet": True}
@@ -62,8 +62,8 @@ def contents(out: Path) -> dict[str, Any]:
 @EACH
 def test_what_was_exported_can_be_ingested(prepared: Path, tmp_path: Path, name: str, work: str) -> None:
     out = cn.export(prepared / work, output=tmp_path / "out", format_=name, **QUIET).output
-    source, columns, kept = ROUND_TRIPS[name]
-    again = cn.ingest(out / source, output=tmp_path / "again", **columns, **QUIET)
+    source, kept = ROUND_TRIPS[name]
+    again = cn.ingest(out / source, output=tmp_path / "again", **QUIET)
     assert rows(again.table(), kept) == rows(tables.read(prepared / "work/images.parquet"), kept)
 
 
@@ -207,6 +207,60 @@ def test_another_export_replaces_ours_and_nothing_else(prepared: Path, tmp_path:
     with pytest.raises(UsageError, match=rf"{table.name} was changed since it was exported"):
         cn.export(prepared / "work", output=out, format_=name, subset=(1,), **QUIET)
     assert table.read_text(encoding="utf-8") == "changed by hand"
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Do something as soon as the next export has read a picture."""
+    real = Pictures.read
+
+    def arrange(happens: Callable[[], None]) -> None:
+        def read(pictures: Pictures, image_id: int) -> bytes:
+            monkeypatch.undo()
+            happens()
+            return real(pictures, image_id)
+
+        monkeypatch.setattr(Pictures, "read", read)
+
+    return arrange
+
+
+@pytest.mark.parametrize("name", ["folders", "huggingface"])
+def test_a_file_that_comes_while_an_export_runs_stays(
+    prepared: Path, tmp_path: Path, name: str, meanwhile: Callable[[Callable[[], None]], None]
+) -> None:
+    out = tmp_path / "out"
+    expected = contents(cn.export(prepared / "work", output=tmp_path / "other", format_=name, **QUIET).output)
+    cn.export(prepared / "work", output=out, format_="folders", subset=(0,), **QUIET)
+    (out / "train/ash/Thumbs.db").write_bytes(b"a desktop's")
+
+    def comes() -> None:
+        (out / "train/mine.txt").write_text("mine", encoding="utf-8")
+
+    meanwhile(comes)
+    cn.export(prepared / "work", output=out, format_=name, **QUIET)
+    assert contents(out) == expected | {"train/mine.txt": b"mine"}
+    assert not (out / ".writing").exists()
+    assert not [path for path in out.rglob("*") if path.is_dir() and not list(path.iterdir())]
+
+
+@pytest.mark.parametrize("changed", ["curriculum.csv", "train/metadata.jsonl"])
+def test_a_file_that_is_changed_while_an_export_runs_is_not_replaced(
+    prepared: Path, tmp_path: Path, changed: str, meanwhile: Callable[[Callable[[], None]], None]
+) -> None:
+    """One of the export that was there, or one that has the name of a new one."""
+    out = tmp_path / "out"
+    expected = contents(cn.export(prepared / "work", output=tmp_path / "other", format_="huggingface", **QUIET).output)
+    cn.export(prepared / "work", output=out, format_="folders", subset=(0,), **QUIET)
+    meanwhile(lambda: (out / changed).write_text("mine", encoding="utf-8") and None)
+    for message in (f"{Path(changed).name} (was changed since|came there while) it was exported", "was changed since"):
+        with pytest.raises(UsageError, match=message):
+            cn.export(prepared / "work", output=out, format_="huggingface", **QUIET)
+        assert (out / changed).read_text(encoding="utf-8") == "mine"
+    (out / changed).unlink()
+    cn.export(prepared / "work", output=out, format_="huggingface", **QUIET)
+    assert contents(out) == expected
+    assert not (out / ".writing").exists()
 
 
 @pytest.fixture

@@ -17,8 +17,11 @@ from PIL import Image
 
 import curriculumnet as cn
 from curriculumnet.errors import InputError
+from curriculumnet.exporting.formats import FORMATS
 from curriculumnet.work import tables
 from curriculumnet.work.folder import file_digest
+
+from .conftest import draw
 
 QUIET: dict[str, Any] = {"workers": 0, "quiet": True}
 CATEGORIES = ["ash", "weeping willow", "Ölweide"]
@@ -94,9 +97,32 @@ def test_shards_hold_the_pictures_in_the_curriculums_order(
 def test_a_category_of_two_lines_is_refused_where_names_stand_in_lines(home: Path, tmp_path: Path) -> None:
     work = renamed(home, "ash", "two\nlines")
     for name in ("webdataset", "lists"):
-        with pytest.raises(InputError, match=r"'two\\nlines' has a line break in its name"):
+        with pytest.raises(InputError, match=r"'two\\nlines' has a line break in its name.* --rename TABLE`"):
             cn.export(work, output=tmp_path / "out", format_=name, **QUIET)
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_category_with_spaces_around_its_name_is_refused_until_it_has_another(
+    home: Path, tmp_path: Path, name: str
+) -> None:
+    categories = ("cat", "cat ", " ", "\u00a0dog")
+    for place, category in enumerate(categories):
+        for number in range(3):
+            draw(home / f"other/{category}/{number}.png", 10 * place + number, "PNG")
+    work = cn.ingest(home / "other", output=home / "other-work", val_share=0, **QUIET).work
+    with pytest.raises(InputError, match=r"The category ' ' begins or ends with a space.* --rename TABLE`") as raised:
+        cn.export(work, output=tmp_path / "out", format_=name, **QUIET)
+    assert raised.value.exit_code == 3
+    assert not (tmp_path / "out").exists()
+    table = home / "names.csv"
+    table.write_text('label,category\ncat ,cats\n" ",blank\n\u00a0dog,dog\n', encoding="utf-8")
+    work = cn.ingest(home / "other", output=work, val_share=0, rename=table, **QUIET).work
+    out = cn.export(work, output=tmp_path / "out", format_=name, **QUIET).output
+    tables_ = {"folders": "curriculum.csv", "cleanlab": "labels.csv"}
+    again = cn.ingest(out / tables_.get(name, ""), output=tmp_path / "again", val_share=0, **QUIET)
+    assert again.categories == dict.fromkeys(("blank", "cat", "cats", "dog"), 3)
 
 
 def renamed(home: Path, before: str, after: str) -> Path:
@@ -305,6 +331,22 @@ def own(home: Path) -> Path:
 
     np.save(home / "more.npy", np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32))
     return home / "more.npy"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+@pytest.mark.parametrize(("name", "table"), [("cleanlab", "labels.csv"), ("folders", "curriculum.csv")])
+def test_names_with_ends_of_lines_in_them_come_back_from_tables(
+    home: Path, tmp_path: Path, name: str, table: str
+) -> None:
+    for place, category in enumerate(("a", "b\rc\nd\r\ne")):
+        for number, end in enumerate(("\r", "\n", "\r\n")):
+            draw(home / f"other/{category}/{number}{end}{number}.png", 10 * place + number, "PNG")
+    first = cn.ingest(home / "other", output=home / "other-work", val_share=0, **QUIET).table().to_pylist()
+    out = cn.export(home / "other-work", output=tmp_path / "out", format_=name, **QUIET).output
+    again = cn.ingest(out / table, output=tmp_path / "again", val_share=0, **QUIET).table().to_pylist()
+    found = [sorted((row["label"], row["state"], row["digest"]) for row in rows) for rows in (first, again)]
+    assert found[0] == found[1]
+    assert [state for _, state, _ in found[0]] == ["used"] * 6
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

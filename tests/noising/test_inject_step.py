@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -12,13 +13,18 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import curriculumnet as cn
 from curriculumnet import console
@@ -346,6 +352,41 @@ def test_a_source_that_changed_is_said(home: Path, tmp_path: Path) -> None:
         cn.inject(mine, output=tmp_path / "noisy", quiet=True)
 
 
+@pytest.mark.parametrize("how", ["linked", "asked", "links cannot be made", "in a tar"])
+def test_a_picture_that_changed_is_said_where_it_was_copied(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("a privilege is not held")
+
+    def pack() -> None:
+        with tarfile.open(tmp_path / "mine.tar", "w") as tar:
+            tar.add(mine, "")
+
+    mine = shutil.copytree(home / "clean", tmp_path / "mine")
+    pack()
+    if how == "links cannot be made":
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+    source = tmp_path / "mine.tar" if how == "in a tar" else mine
+    options = {"output": tmp_path / "noisy", "copy": how == "asked"}
+    made = cn.inject(source, **options)
+    cn.inject(source, **options)
+    assert "the copy is made and up to date" in capsys.readouterr().err
+    (mine / "cat" / "000.jpg").write_bytes(b"another")
+    pack()
+    if how == "linked":
+        cn.inject(source, **options)
+        assert "the copy is made and up to date" in capsys.readouterr().err
+        assert b"another" in everything(made.crawl).values()
+        return
+    before = everything(made.output)
+    with pytest.raises(
+        UsageError, match=r"made before a source, or a table of --confuse, changed: give another folder"
+    ):
+        cn.inject(source, **options)
+    assert everything(made.output) == before
+
+
 # -- what cannot be done ----------------------------------------------------------------------------------------------
 
 
@@ -442,6 +483,40 @@ def test_categories_that_are_one_folder_on_this_disk_are_one_sentence(write: Wri
     (made.crawl / "polish").symlink_to(made.crawl / "Polish")
     with pytest.raises(SourceError, match="The categories 'Polish' and 'polish' are the same folder on this disk"):
         cn.inject(tmp_path / "set", output=tmp_path / "noisy", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "what"),
+    [
+        ("set.zip", "", r"compressed \(zip\)"),
+        ("deep.zip#in", "#in", r"compressed \(zip\)"),
+        ("set.parquet", "#table.parquet", "a table that holds its pictures"),
+        ("tables", "#table.parquet", "a folder of tables that hold their pictures"),
+    ],
+)
+def test_what_ingest_unpacks_is_taken_from_its_work_folder(tmp_path: Path, name: str, part: str, what: str) -> None:
+    rows = []
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed, zipfile.ZipFile(tmp_path / "deep.zip", "w") as deep:
+        for place, label in enumerate(("cat", "dog")):
+            for number in range(4):
+                noise = np.random.default_rng(10 * place + number).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(picture := io.BytesIO(), "PNG")
+                packed.writestr(f"{label}/{number}.png", picture.getvalue())
+                deep.writestr(f"in/{label}/{number}.png", picture.getvalue())
+                rows.append({"image": {"bytes": picture.getvalue(), "path": None}, "label": label})
+    (tmp_path / "tables").mkdir()
+    for table in ("set.parquet", "tables/train-00000.parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / table)
+    options = {"output": tmp_path / "noisy", "closed": 0.5, "quiet": True}
+    behind = rf", with {part} behind its name" if part else ""
+    told = rf"{name} is {what}.*: `curriculumnet ingest` unpacks it.*; give the tar in WORK/unpacked{behind}\.$"
+    with pytest.raises(SourceError, match=told):
+        cn.inject(tmp_path / name, **options)
+    work = cn.ingest(tmp_path / name, output=tmp_path / "work", workers=0, quiet=True).work
+    (tar,) = (work / "unpacked").iterdir()
+    made = cn.inject(f"{tar}{part}", **options)
+    assert made.counts == {"right": 4, "confused": 0, "uniform": 4, "outside": 0}
+    assert {category: each["size"] for category, each in made.categories.items()} == {"cat": 4, "dog": 4}
 
 
 def test_a_source_is_never_changed(home: Path, tmp_path: Path) -> None:

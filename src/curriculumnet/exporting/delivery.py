@@ -14,10 +14,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from curriculumnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 MANIFEST = "export.json"
 
@@ -179,24 +182,48 @@ class Delivery:
         UsageError
             Another process writes here.
         """
-        from filelock import FileLock, Timeout
-
-        self._aside.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(self._aside / _LOCK)
-        try:
-            guard.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"Another process is exporting to {self.out}: wait until it has ended, or give another folder with -o."
-            ) from None
+        guard = self._locked()
         try:
             yield
         finally:
+            self._unlock(guard)
+
+    def _locked(self) -> BaseFileLock:
+        """Take the lock, whose file the one before takes away with it."""
+        from filelock import FileLock, Timeout
+
+        lock = self._aside / _LOCK
+        while True:
+            guard = FileLock(lock)
+            try:
+                self._aside.mkdir(parents=True, exist_ok=True)
+                # What is open is no other file under the same number: so it is known whether the lock's is still there.
+                with lock.open("ab") as known:
+                    guard.acquire(timeout=0)
+                    if os.path.samestat(os.fstat(known.fileno()), lock.stat()):
+                        return guard
+            except FileNotFoundError:
+                pass
+            except Timeout:
+                raise UsageError(
+                    f"Another process is exporting to {self.out}: wait until it has ended, or give another folder with "
+                    "-o."
+                ) from None
             guard.release()
-            if not [path for path in self._aside.iterdir() if path.name != _LOCK]:
-                shutil.rmtree(self._aside)
-                with contextlib.suppress(OSError):
-                    self.out.rmdir()
+
+    def _unlock(self, guard: BaseFileLock) -> None:
+        """Free the lock; where nothing is begun, its file and what are then empty folders go."""
+        lock = self._aside / _LOCK
+        empty = not [path for path in self._aside.iterdir() if path.name != _LOCK]
+        gone = empty and _is_removed(lock)
+        guard.release()
+        if empty and not gone:
+            # Windows keeps a file that is open: ours until now, another's if that has the lock already.
+            _is_removed(lock)
+        if empty:
+            with contextlib.suppress(OSError):
+                self._aside.rmdir()
+                self.out.rmdir()
 
     def begin(self, about: About) -> Staging:
         """Return where to write: what an interrupted export of the same kind had finished is there, no other."""
@@ -245,17 +272,35 @@ class Delivery:
             return
         before = self._manifest(self.out)
         if before is not None:
-            for top in sorted({name.split("/", 1)[0] for name in before["files"]}):
-                if (self.out / top).is_dir():
-                    shutil.rmtree(self.out / top)
-                else:
-                    (self.out / top).unlink(missing_ok=True)
+            self._take_away(before["files"])
             (self.out / MANIFEST).unlink()
         files = self._aside / _FILES
         for path in sorted(files.iterdir()) if files.is_dir() else ():
-            path.rename(self.out / path.name)
-        (self._aside / MANIFEST).replace(self.out / MANIFEST)
+            self._put(path, self.out / path.name)
+        self._put(self._aside / MANIFEST, self.out / MANIFEST)
         self.give_up()
+
+    def _take_away(self, files: dict[str, Noted]) -> None:
+        """Remove files of ours that are as we wrote them, and folders in which nothing is left."""
+        for name, noted in files.items():
+            path = self.out / name
+            if os.path.lexists(path):
+                self._check_unchanged(path, noted)
+                path.unlink()
+        holding = {PurePosixPath(name.rpartition("/")[0]) for name in files}
+        folders = holding.union(*(each.parents for each in holding)) - {PurePosixPath()}
+        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            _remove_if_empty(self.out / folder)
+
+    def _put(self, path: Path, place: Path) -> None:
+        """Move a file or folder to its place; one whose place has become another's is not put there."""
+        if path.is_dir() and not path.is_symlink() and place.is_dir() and not place.is_symlink():
+            for each in sorted(path.iterdir()):
+                self._put(each, place / each.name)
+        elif os.path.lexists(place):
+            raise UsageError(f"{place} came there while it was exported: take it elsewhere, and start again.")
+        else:
+            path.rename(place)
 
     def _manifest(self, folder: Path) -> About | None:
         path = folder / MANIFEST
@@ -274,12 +319,16 @@ class Delivery:
         for path in _below(self.out):
             name = path.relative_to(self.out).as_posix()
             if name in ours:
-                if not _is_as_noted(path, ours[name]):
-                    raise UsageError(
-                        f"{path} was changed since it was exported: take it elsewhere, or give another folder with -o."
-                    )
+                self._check_unchanged(path, ours[name])
             elif name != MANIFEST or self.about is None:
                 raise UsageError(f"{self.out} holds other files ({name}, …): give the name of a new folder with -o.")
+
+    @staticmethod
+    def _check_unchanged(path: Path, noted: Noted) -> None:
+        if not _is_as_noted(path, noted):
+            raise UsageError(
+                f"{path} was changed since it was exported: take it elsewhere, or give another folder with -o."
+            )
 
 
 class _Hashing(io.RawIOBase):
@@ -309,6 +358,27 @@ def _below(folder: Path) -> Iterator[Path]:
         for name in sorted([*files, *links]):
             if name not in _DESKTOPS:
                 yield Path(here) / name
+
+
+def _is_removed(path: Path) -> bool:
+    """Remove a file; say whether that could be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder if it holds nothing, or nothing but what desktops leave."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    left = list(folder.iterdir())
+    if all(path.name in _DESKTOPS and not path.is_dir() for path in left):
+        for path in left:
+            path.unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _noted(path: Path, digest: str) -> Noted:

@@ -25,12 +25,15 @@ class Format:
         The names of `Options` that change what it writes.
     points : bool
         Whether what it writes names the source's own files, so that it is another where these lie elsewhere.
+    without_pictures : bool
+        Whether it names them even where no link can lead to them, as on the network.
     """
 
     description: str
     write: Callable[[Selection, Staging, Options], None]
     uses: frozenset[str] = frozenset()
     points: bool = False
+    without_pictures: bool = False
 
 
 FORMATS = {
@@ -41,7 +44,11 @@ FORMATS = {
     ),
     "huggingface": Format("a folder of pictures with metadata for datasets.load_dataset", huggingface.write),
     "folders": Format("class folders of links to the pictures", folders.write, frozenset(("copy",)), points=True),
-    "cleanlab": Format("a table with cleanlab's columns; no pictures", cleanlab.write, points=True),
-    "lists": Format("a list of `path index` for each subset; no pictures", lists.write, points=True),
+    "cleanlab": Format(
+        "a table with cleanlab's columns; no pictures", cleanlab.write, points=True, without_pictures=True
+    ),
+    "lists": Format(
+        "a list of `path index` for each subset; no pictures", lists.write, points=True, without_pictures=True
+    ),
 }
 """Every format by its name."""

@@ -146,6 +146,7 @@ def export(
     """
     from curriculumnet.exporting.delivery import Delivery
     from curriculumnet.exporting.formats import FORMATS
+    from curriculumnet.exporting.lines import check_kept
     from curriculumnet.exporting.options import Options
     from curriculumnet.images.loader import worker_count
 
@@ -158,9 +159,11 @@ def export(
     folder = WorkFolder.open(work)
     curriculum = _curriculum(folder, curriculum, quiet)
     _check_subsets(folder, curriculum, subset)
+    check_kept(folder.categories)
     out = _output(folder, output)
     how, options, subsets = FORMATS[format_], Options(shard_size, copy), tuple(sorted(set(subset)))
     _warn_of_unused(format_, how, options)
+    _warn_of_urls(folder, format_, how)
     about = _about(folder, out, format_, how, options, curriculum, subsets)
     with writing(out):
         delivery = Delivery(out)
@@ -242,6 +245,17 @@ def _warn_of_unused(name: str, how: Format, options: Options) -> None:
     given = [option for option, value in vars(options).items() if value != getattr(type(options), option)]
     for option in sorted(set(given) - how.uses):
         console.warn(f"The format {name} does not use --{option.replace('_', '-')}: it changes nothing.")
+
+
+def _warn_of_urls(folder: WorkFolder, name: str, how: Format) -> None:
+    from curriculumnet.images.archives import is_url
+
+    roots = [root for root in _roots(folder).values() if is_url(root)]
+    if how.without_pictures and roots:
+        console.warn(
+            f"The pictures lie on the network ({roots[0]}): what {name} names can be read by tools that know such "
+            "URLs, but not by `ingest`, for which webdataset, huggingface and folders hold the pictures themselves."
+        )
 
 
 def _about(

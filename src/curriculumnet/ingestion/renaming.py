@@ -47,7 +47,7 @@ def read_names(path: str | os.PathLike[str]) -> dict[str, str]:
     for row, (label, category) in enumerate(zip(labels, categories, strict=True), 1):
         if not label:
             raise SourceError(f"Row {row} of {place} names no label: write one, or remove the row.")
-        if names.setdefault(label.strip(), (category or "").strip()) != (category or "").strip():
+        if names.setdefault(label, (category or "").strip()) != (category or "").strip():
             raise SourceError(f"{place} has the label {label!r} twice, with two names: keep one of them.")
     both = sorted({label for label, category in names.items() if not category} & set(names.values()))
     if both:
@@ -57,20 +57,31 @@ def read_names(path: str | os.PathLike[str]) -> dict[str, str]:
     return names
 
 
-def renamed(given: dict[str, Source], names: dict[str, str]) -> dict[str, Source]:
-    """Return sources whose categories have their new names; those that are to be left out keep the old one.
+def meant(names: dict[str, str], crawl: Source) -> dict[str, str]:
+    """Return the names by the categories as the crawl has them: spaces around one count where it has them.
 
     Raises
     ------
     UnknownNameError
         The crawl has no category of a name that is to be changed.
+    SourceError
+        A category is named twice.
     """
+    known = set(crawl.listing.labels.dictionary.to_pylist()) - {""}
+    found: dict[str, str] = {}
+    for label, category in names.items():
+        own = label if label in known else label.strip()
+        if own not in known:
+            raise UnknownNameError("category", own, known, "It is named in the table of --rename.")
+        if found.setdefault(own, category) != category:
+            raise SourceError(f"The table of --rename has the label {own!r} twice, with two names: keep one of them.")
+    return found
+
+
+def renamed(given: dict[str, Source], names: dict[str, str]) -> dict[str, Source]:
+    """Return sources whose categories have their new names; those that are to be left out keep the old one."""
     if not names:
         return given
-    known = set(given["crawl"].listing.labels.dictionary.to_pylist()) - {""}
-    for label in names:
-        if label not in known:
-            raise UnknownNameError("category", label, known, "It is named in the table of --rename.")
     return {key: replace(source, listing=_renamed(source.listing, names)) for key, source in given.items()}
 
 

@@ -249,7 +249,7 @@ def ingest(
         The work folder is one of another source, or a folder with other files.
     """
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
-    from curriculumnet.ingestion.renaming import left_out, read_names, renamed
+    from curriculumnet.ingestion.renaming import left_out, meant, read_names, renamed
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
@@ -290,6 +290,7 @@ def ingest(
         )
         for key, place in asked.items()
     }
+    names = meant(names, given["crawl"])
     given = renamed(given, names)
     exclude_category = (*exclude_category, *left_out(names))
     _say_what_they_are(folder, given, quiet)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from curriculumnet.noising.draw import Placed
     from curriculumnet.noising.pictures import Picture
     from curriculumnet.sources.kinds import Source
+    from curriculumnet.sources.packed import Packed
 
 TRUTH = "truth.csv"
 _SETTINGS = "inject.json"
@@ -196,7 +197,7 @@ def inject(
     _check_settings(closed, outside, outside_share, seed)
     pairs = [confuse] if isinstance(confuse, str) else list(confuse)
     columns = Columns(label=label_column, file=file_column)
-    sources = [read_source(given, columns=columns) for given in (source, outside) if given is not None]
+    sources = [read_source(given, columns=columns, unpack=_refuse) for given in (source, outside) if given is not None]
     path = _checked(output, sources)
     found, left_out = pictures.find(sources[0], 0)
     strangers: list[Picture] = []
@@ -238,6 +239,16 @@ def _check_settings(
         raise UsageError("--outside names pictures, but not how many: say so with --outside-share, such as 0.1.")
     if outside is None and outside_share:
         raise UsageError(f"--outside-share is {outside_share:g}, but no pictures were given: name some with --outside.")
+
+
+def _refuse(packed: Packed) -> str:
+    from curriculumnet.images.archives import split_root
+
+    part = split_root(packed.given)[1] or packed.inner
+    raise SourceError(
+        f"{packed.given} is {packed.what}, and pictures in it cannot be read in place: `curriculumnet ingest` unpacks "
+        f"it into its work folder; give the tar in WORK/unpacked{f', with #{part} behind its name' if part else ''}."
+    )
 
 
 def _checked(output: str | os.PathLike[str], sources: Sequence[Source]) -> Path:
@@ -356,8 +367,10 @@ def _write(
 ) -> None:
     """Make what is not there yet, the truth last."""
     make_folder(folder.path)
-    made = json.loads(json.dumps({"settings": settings, "digest": _digest(files, truth)}))
+    made = json.loads(json.dumps({"settings": settings}))
     with folder.lock(lambda message: say(message, quiet=quiet)):
+        linked = not settings["copy"] and not _copied_before(folder)
+        made |= {"linked": linked, "digest": _digest(sources, files, truth, linked)}
         _check_same(folder, made)
         left = {name: picture for name, picture in files.items() if not os.path.lexists(folder.path / name)}
         if not left and folder.file(TRUTH).is_file() and folder.file(TRUTH).read_bytes() == truth:
@@ -368,17 +381,42 @@ def _write(
         folder.write_json(_SETTINGS, made)
         _make_folders(folder, {name.rpartition("/")[0] for name in files})
         with Progress("making the copy", len(files), "pictures", done=len(files) - len(left), quiet=quiet) as progress:
-            if not settings["copy"]:
-                left = _link(folder, sources, left, progress)
+            if linked:
+                left, refused = _link(folder, sources, left, progress)
+                if refused:
+                    copied = {"linked": False, "digest": _digest(sources, files, truth, linked=False)}
+                    folder.write_json(_SETTINGS, made | copied)
             _copy(folder, sources, left, progress)
         folder.write_bytes(TRUTH, truth)
 
 
-def _digest(files: Mapping[str, Picture], truth: bytes) -> str:
+def _copied_before(folder: WorkFolder) -> bool:
+    """Say whether the copy that was begun in the folder holds no links, since none could be made."""
+    try:
+        return json.loads(folder.file(_SETTINGS).read_text(encoding="utf-8"))["linked"] is False
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _digest(sources: Sequence[Source], files: Mapping[str, Picture], truth: bytes, linked: bool) -> str:
+    """Return what changes when other pictures are to be in the copy; a link shows what its picture has become."""
+    from curriculumnet.images.stored import UNTOLD
+
     digest = hashlib.blake2b(truth, digest_size=16)
     for name, picture in sorted(files.items()):
-        digest.update(f"{name}\0{picture.source}\0{picture.file_name}\n".encode())
+        digest.update(f"{name}\0{picture.source}\0{picture.file_name}".encode())
+        source = sources[picture.source]
+        if not (linked and _own_file(source, picture).is_file()):
+            stamp = source.files.stamp(picture.file_name)
+            changed = source.files.version() if stamp.modified == UNTOLD else stamp.modified
+            digest.update(f"\0{stamp.size}\0{changed}".encode())
+        digest.update(b"\n")
     return digest.hexdigest()
+
+
+def _own_file(source: Source, picture: Picture) -> Path:
+    """Return where a picture lies if it is a file of its own."""
+    return Path(source.listing.root, picture.file_name)
 
 
 def _check_same(folder: WorkFolder, made: dict[str, Any]) -> None:
@@ -423,21 +461,21 @@ def _make_folders(folder: WorkFolder, names: set[str]) -> None:
 
 def _link(
     folder: WorkFolder, sources: Sequence[Source], files: Mapping[str, Picture], progress: Progress
-) -> dict[str, Picture]:
-    """Link to the pictures; return those to which there can be no link."""
+) -> tuple[dict[str, Picture], bool]:
+    """Link to the pictures; return those to which there can be no link, and whether none can be made here."""
     left = dict(files)
     for name, picture in files.items():
-        target = Path(sources[picture.source].listing.root, picture.file_name)
+        target = _own_file(sources[picture.source], picture)
         if not target.is_file():
             continue
         try:
             folder.file(name).symlink_to(target)
         except (OSError, NotImplementedError) as error:
             warn(f"Links cannot be made in {folder.path} ({error}): the pictures are copied.")
-            break
+            return left, True
         del left[name]
         progress.advance()
-    return left
+    return left, False
 
 
 def _copy(folder: WorkFolder, sources: Sequence[Source], files: Mapping[str, Picture], progress: Progress) -> None:

@@ -76,8 +76,8 @@ def _check(category: str) -> None:
         wrong = "has a / or \\ or a zero byte in it"
     elif category.startswith("."):
         wrong = "begins with a dot"
-    elif category.endswith((".", " ")):
-        wrong = "ends with a dot or a space"
+    elif category.endswith("."):
+        wrong = "ends with a dot"
     elif _DEVICES.fullmatch(category):
         wrong = "is kept by Windows for a device"
     elif os.name == "nt" and _NO_LETTERS.search(category):
