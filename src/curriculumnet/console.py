@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _FIRST_LINE = 10.0
 """Seconds to the first line of progress where there is no terminal."""
 
+_WIDEST = 4096
+"""Characters of a line where there is no terminal."""
+
 _LINE_EVERY = 60.0
 """Seconds between two such lines."""
 
@@ -67,7 +70,8 @@ def show(result: Result) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    out = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    # What reads a pipe wants each row on a line of its own.
+    out = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDEST)
     for part in result.summary():
         if isinstance(part, str):
             out.print(_in_letters_of(out, part), markup=False, highlight=False, soft_wrap=True)

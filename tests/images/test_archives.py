@@ -171,9 +171,9 @@ def test_a_tar_that_shrinks_after_it_was_opened_gives_no_half_files(tmp_path: Pa
 
 def test_a_part_that_is_not_there_is_answered_with_what_is(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", FILES)
-    with pytest.raises(SourceError, match=r"has no folder 'dogs'; at its top are a, top.txt, z é\."):
+    with pytest.raises(SourceError, match=r"has no folder or table 'dogs'; at its top are a, top.txt, z é\."):
         open_bytes(f"{path}#dogs")
-    with pytest.raises(SourceError, match=r"has no folder 'a/dogs'; in a/ are "):
+    with pytest.raises(SourceError, match=r"has no folder or table 'a/dogs'; in a/ are "):
         open_bytes(f"{path}#a/dogs")
     with pytest.raises(SourceError, match=r"gone\.tar is not there"):
         open_bytes(str(tmp_path / "gone.tar"))

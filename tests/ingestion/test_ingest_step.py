@@ -18,7 +18,14 @@ from PIL import Image
 
 import curriculumnet as cn
 from curriculumnet import console
-from curriculumnet.errors import CurriculumNetError, MachineError, UnknownNameError, UsageError, WorkFolderError
+from curriculumnet.errors import (
+    CurriculumNetError,
+    MachineError,
+    SourceError,
+    UnknownNameError,
+    UsageError,
+    WorkFolderError,
+)
 from curriculumnet.images.folder import Folder
 from curriculumnet.images.loader import Pictures
 from curriculumnet.ingestion.step import Ingestion
@@ -450,15 +457,70 @@ def test_one_category_only(ingest: Callable[..., Any], tmp_path: Path, write: Wr
         ingest(tmp_path / "one")
     (tmp_path / "above").mkdir()
     crawl.rename(tmp_path / "above" / "crawl")
-    with pytest.raises(CurriculumNetError, match=r"\(crawl\), .*: perhaps .*/above/crawl is meant") as raised:
-        ingest(tmp_path / "above")
+    (tmp_path / "higher").mkdir()
+    (tmp_path / "above").rename(tmp_path / "higher" / "above")
+    with pytest.raises(CurriculumNetError, match=r"\(above\), .*: perhaps .*/higher/above/crawl is meant") as raised:
+        ingest(tmp_path / "higher")
     assert raised.value.exit_code == 3
+    (tmp_path / "higher" / "above").rename(tmp_path / "above")
     with pytest.raises(CurriculumNetError, match="All but 1 of the categories are left out"):
         ingest(tmp_path / "above" / "crawl", exclude_category=["cat"])
     with pytest.raises(UnknownNameError, match="There is no category 'cats': it must be one of cat, dog"):
         ingest(tmp_path / "above" / "crawl", exclude_category=["cats"])
     with pytest.raises(CurriculumNetError, match=r"^None of the categories of .*.*lower --min-images"):
         ingest(tmp_path / "above" / "crawl", min_images=50)
+
+
+def test_a_single_folder_around_the_categories_is_seen_through(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "above").mkdir()
+    crawl.rename(tmp_path / "above" / "crawl")
+    with tarfile.open(tmp_path / "above.tar", "w") as tar:
+        tar.add(tmp_path / "above", "")
+    for number, source in enumerate((tmp_path / "above", tmp_path / "above.tar")):
+        result = ingest(source, output=tmp_path / str(number))
+        assert sorted(result.categories) == ["cat", "dog"]
+        assert f"All of {source} lies in its folder 'crawl', which is taken as the source" in capsys.readouterr().err
+        roots = {key: each["root"] for key, each in WorkFolder.open(result.work).project["sources"].items()}
+        assert Pictures(result.table(), roots).read(0) == png(0)
+
+
+def test_groups_that_the_source_parts_itself_are_warned_of(
+    crawl: Path, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["file_name,label,group,split"]
+    for number, path in enumerate(sorted(crawl.rglob("*.png"))):
+        split = "val" if number % 12 == 0 else "train"
+        lines.append(f"{path.relative_to(crawl).as_posix()},{path.parent.name},sender {number // 2},{split}")
+    (crawl / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    ingest(crawl / "t.csv")
+    assert "Warning: 2 groups lie in several of the splits that" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["label_column", "file_column"])
+def test_columns_are_named_of_tables_only(crawl: Path, ingest: Callable[..., Any], flag: str) -> None:
+    with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')} names a column of a table, but .* is no table"):
+        ingest(crawl, **{flag: "nonsense"})
+
+
+def test_a_table_of_urls_is_for_collect(ingest: Callable[..., Any], tmp_path: Path) -> None:
+    for header in ("url,label", "file_name,label"):
+        (tmp_path / "urls.csv").write_text(f"{header}\nhttps://x/1.jpg,cat\nhttps://x/2.jpg,dog\n", encoding="utf-8")
+        with pytest.raises(SourceError, match=r"URLs.*`curriculumnet collect .*urls.csv` fetches them"):
+            ingest(tmp_path / "urls.csv")
+    (tmp_path / "excel.csv").write_text("file_name;label\n1.jpg;cat\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"has one column, 'file_name;label': save it with commas"):
+        ingest(tmp_path / "excel.csv")
+
+
+def test_archives_beside_class_folders_are_told_of(
+    crawl: Path, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (crawl / "bird.tar").write_bytes(b"")
+    ingest(crawl)
+    assert "Warning: bird.tar in" in (said := capsys.readouterr().err)
+    assert "beside the folders: what is in archives there is not read" in said
 
 
 def test_categories_that_lie_deeper_are_warned_of(

@@ -297,7 +297,7 @@ def test_a_folder_or_tar_without_pictures_is_one_sentence(trees, pictures, tmp_p
     for name, message in {
         "bare": "bare holds no picture: give pictures, or folders or tars that hold some",
         "bare.tar": r"bare\.tar holds no picture",
-        "bare.tar#inner": r"bare\.tar has no folder 'inner'",
+        "bare.tar#inner": r"bare\.tar has no folder or table 'inner'",
         "none.tar": r"none\.tar is no tar, or is damaged",
         "packed.tar": r"packed\.tar is compressed \(gzip\)",
     }.items():

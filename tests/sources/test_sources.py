@@ -297,7 +297,7 @@ def test_a_picture_inside_a_tar_is_no_source(files: Path, tmp_path: Path) -> Non
     path = packed(files, tmp_path / "x.tar")
     with pytest.raises(SourceError, match="is a file, but no list or table"):
         read_source(f"{path}#cat/1.jpg")
-    with pytest.raises(SourceError, match="has no folder 'cats'; at its top are cat, dog"):
+    with pytest.raises(SourceError, match="has no folder or table 'cats'; at its top are cat, dog"):
         read_source(f"{path}#cats")
 
 

@@ -91,6 +91,14 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
 # -- the lock ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_folder_whose_images_are_not_all_read_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "images.begun").write_bytes(b"")
+    with pytest.raises(
+        WorkFolderError, match="whose images are not all read yet: start the same `curriculumnet ingest`"
+    ):
+        WorkFolder.open(tmp_path)
+
+
 def test_a_second_process_is_told_who_is_writing(work: WorkFolder, processes: list[subprocess.Popen[str]]) -> None:
     holder = start(HOLD, work)
     processes.append(holder)

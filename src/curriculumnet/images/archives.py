@@ -22,7 +22,7 @@ from curriculumnet.images.tar import open_tar, split_member
 
 # fmt: off
 _NO_IMAGE_ENDINGS = frozenset((
-    ".7z", ".arrow", ".avi", ".bz2", ".cfg", ".cls", ".csv", ".db", ".doc", ".docx", ".gz", ".ini", ".ipynb", ".json",
+    ".7z", ".arrow", ".avi", ".bz2", ".cfg", ".csv", ".db", ".doc", ".docx", ".gz", ".ini", ".ipynb", ".json",
     ".jsonl", ".list", ".log", ".lst", ".m4v", ".md", ".mkv", ".mov", ".mp3", ".mp4", ".ndjson", ".npy", ".npz",
     ".parquet", ".pkl", ".pt", ".pth", ".py", ".rar", ".rst", ".rtf", ".sh", ".sqlite", ".tar", ".tgz", ".toml",
     ".tsv", ".txt", ".wav", ".webm", ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml", ".zip", ".zst",
@@ -105,7 +105,9 @@ def holder_of(path: str, indexes: str = "") -> tuple[Holder, str]:
         from curriculumnet.images.remote import Remote
 
         place = Remote(path.rstrip("/"), indexes)
-        if place.is_file():
+        # A web server calls everything a file, pages that list a folder too.
+        is_folder = path.endswith("/") or "/" not in place.root.partition("://")[2]
+        if not is_folder and place.is_file():
             return Remote(path[: path.rindex("/")], indexes), path[path.rindex("/") + 1 :]
         return place, ""
     if os.path.isdir(path):  # noqa: PTH112

@@ -138,7 +138,7 @@ class Remote:
     def open(self, name: str) -> BinaryIO:
         """Open a file to be read from any place of it; OSError when it is gone or may not be read."""
         with _errors_of_the_network(name):
-            return cast(BinaryIO, self._system.open(self._path(name), "rb"))
+            return cast(BinaryIO, _Opened(self._system.open(self._path(name), "rb"), name))
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Return a part of a file's bytes, fewer where it ends before; OSError when it is gone."""
@@ -210,6 +210,30 @@ def _errors_of_the_network(name: str) -> Generator[None, None, None]:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OSError(errno.EIO, reason, name) from error
+
+
+class _Opened:
+    """An open file on the network, whose errors are OSErrors."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._file, name)
+        if not callable(found):
+            return found
+
+        def call(*given: Any, **named: Any) -> Any:
+            with _errors_of_the_network(self._name):
+                return found(*given, **named)
+
+        return call
 
 
 def _stamp(info: dict[str, Any]) -> Stamp:

@@ -282,8 +282,10 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
         raise SourceError(
             f"{shown} is no tar, or is damaged after {len(places):,} files ({error}): make or fetch it anew."
         ) from error
-    except PermissionError as error:
-        raise SourceError(f"{shown} may not be read ({error.strerror}): allow it.") from error
+    except OSError as error:
+        raise SourceError(
+            f"{shown} may not be read ({error.strerror or error}): allow it, or fetch it first if it is on the network."
+        ) from error
     # tarfile takes whatever is no header for the end.
     if end != bytes(_BLOCK):
         what = "cut off" if len(end) < _BLOCK else "damaged"
@@ -325,7 +327,7 @@ class Tar:
         """
         found = Tar(self.holder, self.name, inner, self.index)
         if inner and next(self.index.below(found.prefix), None) is None:
-            raise SourceError(f"{self.path} has no folder {inner!r}; {self._beside(inner)}.")
+            raise SourceError(f"{self.path} has no folder or table {inner!r}; {self._beside(inner)}.")
         return found
 
     def _beside(self, inner: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from curriculumnet.sources.folders import IN_NO_CATEGORY
 from curriculumnet.sources.kinds import Source
 from curriculumnet.sources.layout import joined
 from curriculumnet.sources.tables import TABLE_ENDINGS
+
+_SUGGESTED = 3
+"""Names that a message suggests."""
 
 _OF_SPLIT = {"train": "crawl", "val": "val", "test": "test"}
 
@@ -104,7 +108,9 @@ def gather(given: dict[str, Source]) -> Rows:
     for number, (origin, source) in enumerate(given.items()):
         listing = source.listing
         if not len(listing):
-            raise SourceError(f"{source.given} holds no pictures{_passed_over(source)}: give another source.")
+            raise SourceError(
+                f"{source.given} holds no pictures{_passed_over(source)}: give another source{_or_table(source)}."
+            )
         splits = listing.splits.dictionary.to_pylist()
         strange = [split for split in splits if _OF_SPLIT[split] != origin]
         if strange and origin != "crawl":
@@ -170,6 +176,23 @@ def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
             )
 
 
+def torn_groups(rows: Rows) -> str | None:
+    """Say so when a source's own splits part what belongs together."""
+    groups = rows.column("groups")
+    if not pa.types.is_dictionary(groups.type):
+        return None
+    codes = groups.indices.fill_null(-1).to_numpy()
+    known = np.unique(np.stack([codes, rows.source]), axis=1)
+    _, times = np.unique(known[0][known[0] >= 0], return_counts=True)
+    torn = int((times > 1).sum())
+    if not torn:
+        return None
+    return (
+        f"{torn:,} groups lie in several of the splits that {rows.given['crawl'].given} has: what is measured on them "
+        "may have been learnt."
+    )
+
+
 def too_deep(rows: Rows) -> str | None:
     """Say so when all pictures lie in folders below the categories': a folder too high may have been given."""
     crawl = rows.given["crawl"]
@@ -181,9 +204,10 @@ def too_deep(rows: Rows) -> str | None:
     ):
         return None
     tops = sorted(listing.labels.dictionary.to_pylist())
+    meant = _above_categories(crawl) or tops
     return (
         f"The categories are {few(tops)}, and all pictures lie in folders below them. If those folders are the "
-        f"categories, give {joined(crawl.given, tops[0])} as the source."
+        f"categories, give {joined(crawl.given, meant[0])} as the source."
     )
 
 
@@ -198,19 +222,27 @@ def _passed_over(source: Source) -> str:
 
 
 def _deeper(source: Source) -> str:
-    """Suggest the folder below, where the categories' folders lie one deeper than was thought."""
+    """Suggest folders below, where the categories' folders lie deeper than was thought."""
+    found = [joined(source.given, folder) for folder in _above_categories(source)[:_SUGGESTED]]
+    return f": perhaps {' or '.join(found)} is meant" if found else ""
+
+
+def _above_categories(source: Source) -> list[str]:
+    """Return the folders in which several folders of pictures lie, that of the most pictures first."""
     if source.kind != "folders" or IN_NO_CATEGORY in {why for _, why in source.listing.set_aside.values()}:
-        return ""
-    deep = [name.split("/") for name in source.listing.names]
-    tops = {parts[0] for parts in deep}
-    if len(tops) != 1 or len({parts[1] for parts in deep if len(parts) > 2}) < 2:
-        return ""
-    return f": perhaps {joined(source.given, tops.pop())} is meant"
+        return []
+    pictures: Counter[str] = Counter()
+    categories: dict[str, set[str]] = {}
+    for *above, category, _ in (name.split("/") for name in source.listing.names if name.count("/") > 1):
+        pictures["/".join(above)] += 1
+        categories.setdefault("/".join(above), set()).add(category)
+    return [folder for folder, _ in pictures.most_common() if len(categories[folder]) > 1]
 
 
 def _or_table(source: Source) -> str:
-    """Suggest a table that lies at the top of a folder or tar."""
+    """Suggest a table that lies at the top of a folder or tar, or in a folder there."""
     if source.kind != "folders":
         return ""
-    found = [name for name in source.files.names() if "/" not in name and name.lower().endswith(TABLE_ENDINGS)]
-    return f"; or give its table, {joined(source.given, found[0])}" if len(found) == 1 else ""
+    found = [name for name in source.files.names() if name.count("/") < 2 and name.lower().endswith(TABLE_ENDINGS)]
+    found = [name for name in found if not name.rpartition("/")[2].startswith(".")][:_SUGGESTED]
+    return f"; or give its table, {' or '.join(joined(source.given, name) for name in found)}" if found else ""

@@ -250,7 +250,7 @@ def ingest(
     """
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
     from curriculumnet.ingestion.renaming import left_out, meant, read_names, renamed
-    from curriculumnet.ingestion.rows import check_labels, gather, too_deep
+    from curriculumnet.ingestion.rows import check_labels, gather, too_deep, torn_groups
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
     from curriculumnet.sources.kinds import read_source, source_name
@@ -291,13 +291,15 @@ def ingest(
         for key, place in asked.items()
     }
     names = meant(names, given["crawl"])
+    _check_columns(given, label_column, file_column)
     given = renamed(given, names)
     exclude_category = (*exclude_category, *left_out(names))
     _say_what_they_are(folder, given, quiet)
     rows = gather(given)
     check_labels(rows, exclude_category)
-    if (doubt := too_deep(rows)) is not None:
-        warn(doubt)
+    for doubt in (too_deep(rows), torn_groups(rows)):
+        if doubt is not None:
+            warn(doubt)
     folder = WorkFolder.create(path)
     with folder.lock(lambda message: say(message, quiet=quiet)):
         stamps = {key: each.stamps() for key, each in given.items()}
@@ -384,6 +386,22 @@ def _check_apart(work: Path, given: Iterable[str | os.PathLike[str]]) -> None:
             )
 
 
+def _check_columns(given: dict[str, Source], label_column: str, file_column: str) -> None:
+    """Refuse the name of a column where no source has any."""
+    from curriculumnet.sources.layout import COLUMNS
+
+    asked = [
+        flag
+        for flag, name, usual in (
+            ("--label-column", label_column, COLUMNS.label),
+            ("--file-column", file_column, COLUMNS.file),
+        )
+        if name != usual
+    ]
+    if asked and not any(source.has_columns for source in given.values()):
+        raise UsageError(f"{asked[0]} names a column of a table, but {given['crawl'].given} is no table: leave it out.")
+
+
 def _say_what_they_are(folder: WorkFolder, given: dict[str, Source], quiet: bool) -> None:
     """Say what each source was taken for, unless it was before, and what differs from what is known of such."""
     known = folder.project["sources"]
@@ -396,7 +414,7 @@ def _say_what_they_are(folder: WorkFolder, given: dict[str, Source], quiet: bool
 
 def _unpacked(folder: WorkFolder, key: str, quiet: bool, packed: Packed) -> str:
     """Unpack a source into the work folder, unless that was done; return the path of the tar."""
-    name = f"{UNPACKED}/{key}-{packed.digest[:16]}.tar"
+    name = f"{UNPACKED}/{packed.digest}.tar"
     if folder.file(name).is_file():
         return str(folder.file(name).resolve())
     known = folder.project["sources"].get("crawl")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_LABEL = ".cls"
+
+
 @dataclass(frozen=True)
 class Asked:
     """A file that is asked about.
@@ -146,12 +149,19 @@ def _inside(given: str, path: str, inner: str) -> list[Asked]:
     if name and not name.lower().endswith(".tar"):
         return [Asked(_printable(given), holder, name)]
     place = open_bytes(given)
-    names = [name for name in place.names() if may_be_image(name)]
+    names = _pictures(place.names())
     if not names:
         raise SourceError(f"{given} holds no picture: give pictures, or folders or tars that hold some.")
     inside_tar = f"{path}#{inner}/" if inner else f"{path}#"
     begin = inside_tar if name else given.rstrip("/\\") + "/"
     return [Asked(_printable(begin + name), place, name) for name in names]
+
+
+def _pictures(names: Sequence[str]) -> list[str]:
+    """Return the names that could be pictures; labels of WebDataset beside them could not."""
+    found = [name for name in names if may_be_image(name)]
+    others = {name.rpartition(".")[0] for name in found if not name.endswith(_LABEL)}
+    return [name for name in found if not (name.endswith(_LABEL) and name.removesuffix(_LABEL) in others)]
 
 
 def _printable(name: str) -> str:

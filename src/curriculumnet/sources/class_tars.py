@@ -8,7 +8,7 @@ from curriculumnet.images.archives import may_be_image
 from curriculumnet.sources.folders import strangers
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
-from curriculumnet.sources.webdataset import splits_of, tars_of
+from curriculumnet.sources.webdataset import beside, splits_of, tars_of
 
 
 def recognise(place: Place, columns: Columns) -> bool:
@@ -23,7 +23,7 @@ def read(place: Place, columns: Columns) -> Listing:
     names: list[str] = []
     labels: list[str] = []
     strange: dict[str, str] = {}
-    passed_over = 0
+    passed_over = beside(place)
     for tar in tars_of(place.files.top()):
         found = place.files.tar(tar)
         regular, others = found.contents()

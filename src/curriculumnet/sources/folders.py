@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import sys
 
-from curriculumnet.images.archives import may_be_image
+from curriculumnet.images.archives import is_archive, may_be_image
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
 
@@ -52,7 +52,32 @@ def read(place: Place, columns: Columns) -> Listing:
         unlabelled=IN_NO_CATEGORY,
         refused=strange,
         not_images=len(regular) + len(set(others).difference(regular)) - len(names),
+        notes=_archives_beside(place),
     )
+
+
+def _archives_beside(place: Place) -> tuple[str, ...]:
+    """Return a sentence on archives that lie beside the folders, in which pictures may be."""
+    found = [name for name in place.files.top() if is_archive(name)]
+    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+    return (
+        (f"{', '.join(found[:3])}{more} in {place.given} beside the folders: what is in archives there is not read.",)
+        if found
+        else ()
+    )
+
+
+def only_folder(listing: Listing) -> str:
+    """Return the folder at the top in which the categories' folders lie, if it is the only one; else nothing.
+
+    Archives are often made so. Where the pictures lie deeper, nobody can tell what the categories are.
+    """
+    names = [name.split("/") for name in listing.names]
+    tops = {parts[0] for parts in names}
+    categories = {parts[1] for parts in names if len(parts) == 3}
+    if len(tops) != 1 or len(categories) < 2 or any(len(parts) < 3 for parts in names):
+        return ""
+    return tops.pop()
 
 
 def strangers(regular: list[str], others: list[str]) -> dict[str, str]:
@@ -74,7 +99,7 @@ def _leads_outside(name: str) -> bool:
 def _has_split_folders(names: list[str]) -> bool:
     """Say whether the folders at the top are ``train`` and perhaps others that are called like splits, and no more."""
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
-    return tops <= set(SPLITS) and "train" in {SPLITS[top] for top in tops}
+    return "train" in {SPLITS.get(top.lower()) for top in tops} and all(top.lower() in SPLITS for top in tops)
 
 
 def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
@@ -84,4 +109,4 @@ def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
         return None, sys.intern(folders[0]) if folders else ""
     if not folders:
         return None, ""
-    return SPLITS[folders[0]], sys.intern(folders[1]) if len(folders) > 1 else ""
+    return SPLITS[folders[0].lower()], sys.intern(folders[1]) if len(folders) > 1 else ""

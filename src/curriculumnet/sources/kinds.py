@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curriculumnet.errors import SourceError, UsageError
-from curriculumnet.images.archives import holder_of, is_archive, is_url, split_root
+from curriculumnet.images.archives import holder_of, is_archive, is_url, open_bytes, split_root
 from curriculumnet.images.stored import GONE, Bytes, Holder
-from curriculumnet.images.tar import compression, open_tar
+from curriculumnet.images.tar import Tar, compression, open_tar
 from curriculumnet.sources import (
     class_tars,
     clothing1m,
@@ -116,6 +117,11 @@ class Source:
         """What it was taken for."""
         return f"{KINDS[self.kind].what}, unpacked" if self.unpacked else KINDS[self.kind].what
 
+    @property
+    def has_columns(self) -> bool:
+        """Whether it has columns that can be named."""
+        return KINDS[self.kind].has_columns
+
     def stamps(self) -> NDArray[np.int64]:
         """Return each file's size, time and offset, as `images.stored.Stamp` has them; GONE where its row is set aside.
 
@@ -212,7 +218,8 @@ def read_source(
     """
     text = os.fspath(given)
     path, inner = check_there(given)
-    path = path.rstrip("/") if is_url(path) else str(Path(path).resolve())
+    if not is_url(path):
+        path = str(Path(path).resolve())
     absolute = f"{path}#{inner}" if inner else path
     holder, name = holder_of(path, indexes)
     packed = packed_at(HeldPlace(holder, name, text), path, columns)
@@ -225,11 +232,30 @@ def read_source(
         inner = inner or packed.inner
     files, table = _located(holder, name, inner, text)
     place = Place(files, table, text)
-    kind = next(each for each in KINDS if _is_of(each, place, columns))
+    kind, listing = _read(place, columns)
+    folder = "" if kind != "folders" else folders.only_folder(listing)
+    if folder:
+        place = Place(_inside(files, folder), "", text)
+        kind, listing = _read(place, columns)
+        note = f"All of {text} lies in its folder {folder!r}, which is taken as the source."
+        listing = replace(listing, notes=(note, *listing.notes))
     if not KINDS[kind].has_columns and (columns.group or columns.rank):
         flag = "--group-column" if columns.group else "--rank-column"
         raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")
-    return Source(text, absolute, kind, table, files, KINDS[kind].read(place, columns), packed is not None)
+    return Source(text, absolute, kind, table, place.files, listing, packed is not None)
+
+
+def _read(place: Place, columns: Columns) -> tuple[str, Listing]:
+    """Return the kind of a source, and its files."""
+    kind = next(each for each in KINDS if _is_of(each, place, columns))
+    return kind, KINDS[kind].read(place, columns)
+
+
+def _inside(files: Bytes, folder: str) -> Bytes:
+    """Return a folder of a folder or tar."""
+    if isinstance(files, Tar):
+        return files.inside(posixpath.join(files.inner, folder))
+    return open_bytes(posixpath.join(files.root, folder))
 
 
 def _is_of(kind: str, place: Place, columns: Columns) -> bool:

@@ -15,6 +15,7 @@ SPLITS = {
     "validation": "val",
     "dev": "val",
     "test": "test",
+    "testing": "test",
 }
 """What splits are called elsewhere, and what they are called here."""
 

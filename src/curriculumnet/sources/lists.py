@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.stored import Bytes
+from curriculumnet.images.stored import GONE, Bytes
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, is_valid, make_listing
-from curriculumnet.sources.text import file_name, text_of
+from curriculumnet.sources.text import file_name, lines, text_of
 
 _SPACE = " \t"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _LAST_SPACE = re.compile(r"[ \t]+(?=[^ \t]*$)")
+
+_CATEGORIES = "categories.txt"
 
 LIST_ENDINGS = (".txt", ".list", ".lst")
 
@@ -28,7 +30,7 @@ def read(place: Place, columns: Columns) -> Listing:
     """List the pictures that a text file names.
 
     A line holds a path, which may have spaces, and after the last space or tab a label. Paths are relative to the
-    list's folder.
+    list's folder. Numbers become names where a `categories.txt` lies beside the list.
 
     Raises
     ------
@@ -36,8 +38,11 @@ def read(place: Place, columns: Columns) -> Listing:
         A line has no label, or one that is not UTF-8.
     """
     del columns
-    lines = list(lines_of(place.files, place.name, place.given))
-    names, labels = [name for name, _ in lines], [label for _, label in lines]
+    found = list(lines_of(place.files, place.name, place.given))
+    if place.files.stamp(_CATEGORIES).size != GONE and all(label.isdecimal() for _, label in found):
+        categories = lines(place.files, _CATEGORIES, place.given)
+        found = [(name, categories[int(label)] if int(label) < len(categories) else label) for name, label in found]
+    names, labels = [name for name, _ in found], [label for _, label in found]
     return make_listing(place.files.root, names, labels, [None] * len(names), unlabelled="no label")
 
 

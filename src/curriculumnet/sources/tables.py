@@ -11,12 +11,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import is_url
 from curriculumnet.images.stored import Bytes
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, is_valid, make_listing
 from curriculumnet.sources.text import bytes_of, file_name, text_of
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+_REASON = 120
+"""Characters of a foreign reason that are kept."""
 
 _DOWNLOADED = "success"
 """The status of a URL whose picture img2dataset has."""
@@ -86,7 +90,7 @@ def not_downloaded(cells: Cells) -> dict[int, tuple[str, str]]:
     if not {"key", "status", "error_message"} <= cells.keys():
         return {}
     return {
-        row: ("missing", f"not downloaded: {error or status or 'no status'}")
+        row: ("missing", f"not downloaded: {' '.join(str(error or status or 'no status').split())[:_REASON]}")
         for row, (status, error) in enumerate(zip(cells["status"], cells["error_message"], strict=True))
         if status != _DOWNLOADED
     }
@@ -100,6 +104,7 @@ def listing_of(
     given: str,
     splits: Sequence[str | None] | None = None,
     set_aside: Mapping[int, tuple[str, str]] | None = None,
+    not_images: int = 0,
     notes: tuple[str, ...] = (),
 ) -> Listing:
     """Make a listing of a table.
@@ -121,6 +126,10 @@ def listing_of(
         The split of each row, where the table does not tell.
     set_aside : mapping of int to (str, str), optional
         State and reason of rows whose files are not there.
+    not_images : int
+        Files beside it that are no pictures by their names.
+    notes : tuple of str
+        Sentences on what is left out.
 
     Raises
     ------
@@ -132,7 +141,14 @@ def listing_of(
     for row, label in enumerate(labels):
         if label and not is_valid(label):
             raise SourceError(f"The label in row {row + 1} of {given} is not UTF-8 text: save the table as UTF-8.")
+    if columns.file not in cells and "url" in cells:
+        raise SourceError(
+            f"{given} names no files in a column {columns.file!r}, but URLs: `curriculumnet collect {given}` fetches "
+            "them; or name the column of files by --file-column."
+        )
     names = needed(cells, columns.file, "file-column", given)
+    if names and is_url(names[0] or "") and not is_url(root):
+        raise SourceError(f"{given} names URLs, not files: `curriculumnet collect {given}` fetches them.")
     return make_listing(
         root,
         [file_name(each or "") for each in names],
@@ -145,6 +161,7 @@ def listing_of(
         queries=_single(cells, "query", given),
         urls=texts(cells, "url", given),
         licences=texts(cells, "licence" if "licence" in cells else "license", given),
+        not_images=not_images,
         notes=notes,
     )
 
@@ -256,6 +273,8 @@ def needed(cells: Cells, title: str, flag: str, given: str) -> list[str | None]:
     values = texts(cells, title, given)
     if values is None:
         known = ", ".join(repr(name) for name in cells) or "none"
+        if len(cells) == 1 and any(mark in known for mark in ";|\\"):
+            raise SourceError(f"{given} has one column, {known}: save it with commas between the values.")
         raise SourceError(f"{given} has no column {title!r}; its columns are {known}: name the right one by --{flag}.")
     return values
 

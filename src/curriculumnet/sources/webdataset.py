@@ -39,13 +39,17 @@ def recognise(place: Place, columns: Columns) -> bool:
     tars = tars_of(place.files.top())
     if not tars and not isinstance(place.files, Tar):
         return False
-    tar = place.files.tar(tars[0] if tars else "")
+    return any(_holds_samples(place, place.files.tar(name), tars, columns) for name in tars or [""])
+
+
+def _holds_samples(place: Place, tar: Tar, tars: list[str], columns: Columns) -> bool:
+    """Say whether the pictures in a tar have labels beside them."""
     names = tar.in_order()[:_ENOUGH]
     described: dict[str, dict[str, str]] = {}
     for name in names:
         key, ending = parted(name)
         described.setdefault(key, {})[ending] = name
-    samples = [described[key] for key, ending in map(parted, filter(may_be_image, names)) if ending]
+    samples = [described[key] for key, _ in map(parted, filter(_may_be_picture, names))]
     if any(_LABEL in sample for sample in samples):
         return True
     more = next((sample[_MORE] for sample in samples if _MORE in sample), None)
@@ -92,7 +96,14 @@ def read(place: Place, columns: Columns) -> Listing:
         given=place.given,
         splits=splits_of(str(name) for name in cells[columns.file]),
         set_aside=strange,
+        not_images=beside(place),
     )
+
+
+def beside(place: Place) -> int:
+    """Return how many files lie beside the tars of a folder."""
+    tars = tars_of(place.files.top())
+    return len(place.files.names()) - len(tars) if tars else 0
 
 
 def tars_of(names: list[str]) -> list[str]:
@@ -138,9 +149,13 @@ def _texts(tar: Tar) -> dict[tuple[str, str], bytes]:
 
 def _pictures(names: list[str]) -> list[str]:
     """Return the pictures of the samples; of several of a sample those with a plain ending, if there are such."""
-    found = [(name, *parted(name)) for name in names if may_be_image(name)]
+    found = [(name, *parted(name)) for name in names if _may_be_picture(name)]
     plain = {key for _, key, ending in found if "." not in ending}
     return [name for name, key, ending in found if key not in plain or "." not in ending]
+
+
+def _may_be_picture(name: str) -> bool:
+    return may_be_image(name) and parted(name)[1] != _LABEL
 
 
 def _row(

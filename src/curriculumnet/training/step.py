@@ -326,8 +326,11 @@ def train(
             small_stem = before.training.get("small_stem", False) if small_stem is None else small_stem
         trained = pretrained or before is not None
         size = _default_image_size(images) if image_size is None else image_size
+        n_train = _training_rows(images).num_rows
         if batch_size is None:
-            batch_size = default_batch_size(_training_rows(images).num_rows)
+            batch_size = default_batch_size(n_train)
+        elif batch_size > max(n_train, default_batch_size(n_train)):
+            raise UsageError(f"--batch-size is {batch_size:,}, but there are {n_train:,} training images: give fewer.")
         if optimizer is None:
             optimizer = default_optimizer(model, pretrained)
         if learning_rate is None:

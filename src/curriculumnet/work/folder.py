@@ -141,6 +141,11 @@ class WorkFolder:
         """
         folder = cls(path)
         if not folder.file(PROJECT).is_file():
+            if any(folder.file(name).exists() for name in (tables.READ, UNPACKED)):
+                raise WorkFolderError(
+                    f"{folder.path} is a work folder whose images are not all read yet: start the same `curriculumnet "
+                    "ingest` or `run` again, with the same source and -o."
+                )
             what = "has no project.json" if folder.path.is_dir() else "is not there"
             if folder.path.is_file():
                 what = "is a file"
