@@ -77,6 +77,7 @@ def test_another_table_is_another_reading_and_the_same_is_not(animals: Path, wri
         (b"label,category\nkitty,cat\n", UnknownNameError, "no category 'kitty'.*cat, dog.* in the table of --rename"),
         (b"label,category\n,cat\n", SourceError, "Row 1 of .*names.csv names no label: write one"),
         (b"label,category\ncat,a\ncat,b\n", SourceError, "has the label 'cat' twice, with two names"),
+        (b'label,category\ncat,dog\n"dog ",\n', SourceError, "leaves 'dog' out and calls another category so"),
         (b"label,category\ncat,dog\ndog,\n", SourceError, "leaves 'dog' out and calls another category so"),
         (b"label,category\ncat,a\ncat ,b\n", SourceError, "has the label 'cat' twice, with two names"),
         (b"from,to\ncat,a\n", SourceError, "has the columns 'from', 'to', but --rename needs 'label' and 'category'"),

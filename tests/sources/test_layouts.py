@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -983,3 +984,85 @@ def test_webvision_is_found_though_its_first_picture_is_missing(tmp_path: Path) 
     (source / "train_images_256/google/q0001/00.png").unlink()
     rows = ingested(source, tmp_path / "work")
     assert [row["file_name"] for row in rows if row["state"] == "missing"] == ["train_images_256/google/q0001/00.png"]
+
+
+@pytest.mark.parametrize(
+    "strays", [["LICENSE"], ["dataset_infos.json", "README.md"], ["eval.yaml"], ["scripts/make.py"]]
+)
+def test_a_data_set_of_the_hub_stays_one_whatever_lies_beside_it(strays: list[str], tmp_path: Path) -> None:
+    source = a_data_set_of_the_hub(tmp_path)
+    for name in strays:
+        put(source / name, "text")
+    check(ingested(source, tmp_path / "work"), LAYOUTS["a_data_set_of_the_hub"], tmp_path / "work")
+
+
+def test_tables_of_pictures_beside_what_describes_them_are_read(tmp_path: Path) -> None:
+    (tmp_path / "crawl").mkdir()
+    a_parquet_of_pictures(tmp_path).rename(tmp_path / "crawl" / "part.parquet")
+    put(tmp_path / "crawl" / "dataset_info.json", "{}")
+    check(ingested(tmp_path / "crawl", tmp_path / "work"), LAYOUTS["a_parquet_of_pictures"], tmp_path / "work")
+
+
+def test_a_ragged_table_of_metadata_is_named_and_not_passed_over(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        put(tmp_path / "crawl" / split / "a" / "1.png", png(1))
+        put(tmp_path / "crawl" / split / "b" / "2.png", png(2))
+    put(tmp_path / "crawl" / "train" / "metadata.csv", "file_name,label\na/1.png,cat\nb/2.png,dog,more\n")
+    with pytest.raises(SourceError, match=r"Line 3 of .*metadata.csv has 3 values"):
+        ingested(tmp_path / "crawl", tmp_path / "work")
+
+
+def test_what_was_unpacked_is_unpacked_again_to_read_all_again(tmp_path: Path) -> None:
+    source, work = Path(a_zip(tmp_path)), tmp_path / "work"
+    rows = ingested(source, work)
+    (tar,) = (work / "unpacked").iterdir()
+    data = bytearray(tar.read_bytes())
+    data[rows[3]["offset"] + 60] ^= 1
+    tar.write_bytes(data)
+    assert ingested(source, work, reread=True) == rows
+
+
+def test_archives_of_one_name_size_and_time_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    for place, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        with zipfile.ZipFile(tmp_path / folder / "pets.zip", "w") as archive:
+            for name in in_folders():
+                noise = np.random.default_rng(hash((place, name)) % 2**32).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+                data = io.BytesIO()
+                Image.fromarray(noise).save(data, "BMP")
+                archive.writestr(zipfile.ZipInfo(name), data.getvalue())
+        os.utime(tmp_path / folder / "pets.zip", ns=(10**18, 10**18))
+    one, two = (tmp_path / folder / "pets.zip" for folder in ("one", "two"))
+    assert one.stat().st_size == two.stat().st_size
+    result = cn.ingest(one, test=two, output=tmp_path / "work", workers=0, quiet=True)
+    assert (result.states, result.used["test"]) == ({"used": 48}, 24)
+
+
+@pytest.mark.parametrize("data", [b"file_name,label\n1.png,cat\n", b""])
+def test_what_unpacks_to_no_tar_is_named_and_not_kept(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(data))
+    with pytest.raises(SourceError, match=r"labels.csv.gz is no archive of pictures, or is damaged: what"):
+        ingested(tmp_path / "labels.csv.gz", tmp_path / "work")
+    assert not list((tmp_path / "work" / "unpacked").iterdir())
+
+
+def test_json_nested_beyond_measure_is_no_json(tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    put(class_folders(tmp_path) / "metadata.jsonl", deep)
+    check(ingested(tmp_path / "crawl", tmp_path / "work"), LAYOUTS["class_folders"], tmp_path / "work")
+    source = pack(tmp_path / "x.tar", {"0.png": png(1), "0.cls": b"a", "0.json": deep, "1.png": png(2), "1.cls": b"b"})
+    with pytest.raises(SourceError, match=r"x.tar#0.json is not JSON"):
+        ingested(source, tmp_path / "other")
+
+
+def test_what_lies_beside_the_only_folder_is_told(tmp_path: Path, said: list[str]) -> None:
+    class_folders(tmp_path).rename(tmp_path / "images")
+    (tmp_path / "around").mkdir()
+    (tmp_path / "images").rename(tmp_path / "around" / "images")
+    put(tmp_path / "around" / "part2.zip", b"PK")
+    put(tmp_path / "around" / "labels.csv", "a,b\n")
+    result = cn.ingest(tmp_path / "around", output=tmp_path / "work", val_share=0, workers=0)
+    assert (result.seen, result.not_images) == (24, 2)
+    told = "\n".join(said)
+    assert "part2.zip in" in told
+    assert "The table labels.csv of" in told

@@ -196,61 +196,112 @@ def test_what_is_not_there_gets_a_sentence(bucket: str, source: str, match: str,
 
 
 def test_a_server_that_is_gone_gets_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"http://127.0.0.1:9/crawl (cannot be read|is not there)"):
+    with pytest.raises(SourceError, match=r"http://127.0.0.1:9/crawl (cannot be read|holds no pictures)"):
         cn.ingest("http://127.0.0.1:9/crawl", output=tmp_path / "work", quiet=True)
 
 
-def test_a_server_that_lists_nothing_serves_a_table_and_what_it_names(tmp_path: Path) -> None:
+class Site(SimpleHTTPRequestHandler):
+    """A web server that says nothing, knows parts of files, and tells no times."""
+
+    listed = True
+
+    def list_directory(self, path: Any) -> Any:
+        return super().list_directory(path) if self.listed else self.send_error(403)
+
+    def do_GET(self) -> None:
+        path, asked = Path(self.translate_path(self.path)), self.headers.get("Range", "")
+        if not (path.is_file() and asked.startswith("bytes=")):
+            return super().do_GET()
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        data = path.read_bytes()
+        end = min(int(last) if last else len(data), len(data) - 1)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{end}/{len(data)}")
+        self.send_header("Content-Length", str(end + 1 - int(first)))
+        self.end_headers()
+        self.wfile.write(data[int(first) : end + 1])
+        return None
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Last-Modified":
+            super().send_header(keyword, value)
+
+    def end_headers(self) -> None:
+        self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Unlisted(Site):
+    listed = False
+
+
+class Whole(SimpleHTTPRequestHandler):
+    """A web server that sends whole files only."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[type[SimpleHTTPRequestHandler]], str]]:
+    """Serve a folder `site`, in which the pictures lie; return its URL."""
     for name, data in FILES.items():
-        path = tmp_path / "site" / name
+        path = tmp_path / "site" / "pics" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     lines = ["file_name,label", *(f"{name},{name[:3]}" for name in FILES), "dog/gone.png,dog"]
-    (tmp_path / "site" / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "site" / "pics" / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "site" / "crawl.tar").write_bytes(in_tar(FILES))
+    (tmp_path / "site" / "crawl.zip").write_bytes(in_zip(FILES))
+    started = []
 
-    class Site(SimpleHTTPRequestHandler):
-        def list_directory(self, path: object) -> None:
-            self.send_error(403)
+    def start(handler: type[SimpleHTTPRequestHandler]) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path / "site")))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        started.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(tmp_path / "site")))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        source = f"http://127.0.0.1:{server.server_port}/list.csv"
-        result = cn.ingest(source, output=tmp_path / "work", val_share=0, workers=0, quiet=True)
-    finally:
+    yield start
+    for server in started:
         server.shutdown()
         server.server_close()
+
+
+Serve = Callable[[type[SimpleHTTPRequestHandler]], str]
+
+
+@pytest.mark.parametrize("what", ["pics/", "pics", "pics/list.csv", "crawl.tar", "crawl.zip"])
+def test_a_crawl_on_a_web_server_is_read_and_can_be_used(serve: Serve, what: str, tmp_path: Path) -> None:
+    source = f"{serve(Site)}/{what}"
+    result = cn.ingest(source, output=tmp_path / "work", val_share=0, workers=0, quiet=True)
+    assert result.states["used"] == len(FILES)
+    exported = cn.export(tmp_path / "work", output=tmp_path / "out", format_="folders", quiet=True)
+    assert exported.images == {"train": len(FILES)}
+
+
+def test_a_server_that_lists_nothing_serves_a_table_and_what_it_names(serve: Serve, tmp_path: Path) -> None:
+    source = f"{serve(Unlisted)}/pics/list.csv"
+    result = cn.ingest(source, output=tmp_path / "work", val_share=0, workers=0, quiet=True)
     assert result.states == {"used": len(FILES), "missing": 1}
 
 
-def test_a_tar_of_which_nothing_tells_the_time_is_read_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["crawl.tar", "crawl.zip"])
+def test_an_archive_on_a_server_that_sends_no_parts_is_to_be_fetched(serve: Serve, name: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=rf"{name} may not be read \(the server sends whole files.*fetch it first"):
+        cn.ingest(f"{serve(Whole)}/{name}", output=tmp_path / "work", quiet=True)
+
+
+def test_a_tar_of_which_nothing_tells_the_time_is_read_anew(serve: Serve, tmp_path: Path) -> None:
     """Of the same size, only its bytes tell that it is another one; its index is not kept."""
-    site = tmp_path / "site"
-    site.mkdir()
+    url = serve(Site)
     many = {f"{kind}/{number:04}.png": f"{kind} {number}".encode() for kind in ("cat", "dog") for number in range(600)}
-
-    class Site(SimpleHTTPRequestHandler):
-        def send_header(self, keyword: str, value: str) -> None:
-            if keyword != "Last-Modified":
-                super().send_header(keyword, value)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        for order in (sorted(many), sorted(many, reverse=True)):
-            (site / "crawl.tar").write_bytes(in_tar({name: many[name] for name in order}))
-            holder, name = holder_of(f"http://127.0.0.1:{server.server_port}/crawl.tar", str(tmp_path / "indexes"))
-            tar = open_tar(holder, name)
-            assert tar.read("dog/0007.png") == b"dog 7"
-    finally:
-        server.shutdown()
-        server.server_close()
+    for order in (sorted(many), sorted(many, reverse=True)):
+        (tmp_path / "site" / "many.tar").write_bytes(in_tar({name: many[name] for name in order}))
+        holder, name = holder_of(f"{url}/many.tar", str(tmp_path / "indexes"))
+        assert open_tar(holder, name).read("dog/0007.png") == b"dog 7"
     assert not (tmp_path / "indexes").exists()
 
 

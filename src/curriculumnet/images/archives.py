@@ -105,14 +105,22 @@ def holder_of(path: str, indexes: str = "") -> tuple[Holder, str]:
         from curriculumnet.images.remote import Remote
 
         place = Remote(path.rstrip("/"), indexes)
-        # A web server calls everything a file, pages that list a folder too.
-        is_folder = path.endswith("/") or "/" not in place.root.partition("://")[2]
-        if not is_folder and place.is_file():
+        if not _is_web_folder(path) and place.is_file():
             return Remote(path[: path.rindex("/")], indexes), path[path.rindex("/") + 1 :]
         return place, ""
     if os.path.isdir(path):  # noqa: PTH112
         return Folder(path, indexes), ""
     return Folder(os.fspath(Path(path).parent), indexes), Path(path).name
+
+
+def _is_web_folder(url: str) -> bool:
+    """Say whether a URL is a web server's folder: such a server calls everything a file, pages that list a folder too.
+
+    >>> _is_web_folder("http://host/pets"), _is_web_folder("http://host/pets.csv"), _is_web_folder("s3://bucket/pets")
+    (True, False, False)
+    """
+    parts = urlsplit(url)
+    return parts.scheme.lower() in ("http", "https") and not re.search(r"\.\w+$", parts.path)
 
 
 def open_bytes(root: str) -> Bytes:

@@ -146,8 +146,9 @@ class Remote:
             return b""
         with _errors_of_the_network(name):
             data = bytes(self._system.cat_file(self._path(name), start=offset, end=offset + size))
-        # A web server that knows no parts sends the whole file.
-        return data if len(data) <= size else data[offset : offset + size]
+        if len(data) > size:
+            raise OSError(errno.EIO, "the server sends whole files only, not parts of them", name)
+        return data
 
     def _is_file(self, name: str) -> bool:
         return name in self._tars or self.stamp(name).size != GONE
@@ -164,7 +165,10 @@ class Remote:
         with contextlib.suppress(OSError), _errors_of_the_network(folder):
             found = self._system.ls(self._path(folder), detail=True)
             names = ((posixpath.join(folder, posixpath.basename(each["name"])), each) for each in found)
-            self._folders[folder] = {name: _stamp(each) for name, each in names if each["type"] == "file"}
+            # Web servers list names without sizes.
+            self._folders[folder] = {
+                name: _stamp(each) for name, each in names if each["type"] == "file" and each.get("size") is not None
+            }
 
     def _listed(self) -> dict[str, Stamp]:
         """Return the files below the root with their stamps."""

@@ -38,13 +38,16 @@ _COMPRESSED = {
 _BLOCK = 512
 """The size of a block of a tar, in bytes."""
 
+_AFTER_END = 2**20
+"""Bytes behind the last member that are looked at: nothing but zeros may be there."""
+
 _AT_ONCE = 65_536
 """Names of members that are Python's before they are put away."""
 
 _LARGE = 1000
 """Members of a tar from which its index is kept: those of smaller ones are read in a moment."""
 
-_INDEXES = 16
+_INDEXES = 64
 """Tars whose index is kept: of a shard of ten thousand members it takes half a megabyte."""
 
 _NANOSECONDS = 10**9
@@ -277,7 +280,7 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
                 if len(names) == _AT_ONCE:
                     parts.append(pa.array(names, pa.binary()))
                     names.clear()
-            end = holder.read_range(tar_name, tar.offset, _BLOCK)
+            end = holder.read_range(tar_name, tar.offset, _AFTER_END)
     except tarfile.TarError as error:
         raise SourceError(
             f"{shown} is no tar, or is damaged after {len(places):,} files ({error}): make or fetch it anew."
@@ -287,8 +290,8 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
             f"{shown} may not be read ({error.strerror or error}): allow it, or fetch it first if it is on the network."
         ) from error
     # tarfile takes whatever is no header for the end.
-    if end != bytes(_BLOCK):
-        what = "cut off" if len(end) < _BLOCK else "damaged"
+    if len(end) < _BLOCK or any(end):
+        what = "cut off" if len(end) < _BLOCK else "damaged, or several tars in a row,"
         raise SourceError(f"{shown} is {what} after {len(places):,} files: make or fetch it anew.")
     return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, times, strangers)
 

@@ -49,11 +49,6 @@ def read_names(path: str | os.PathLike[str]) -> dict[str, str]:
             raise SourceError(f"Row {row} of {place} names no label: write one, or remove the row.")
         if names.setdefault(label, (category or "").strip()) != (category or "").strip():
             raise SourceError(f"{place} has the label {label!r} twice, with two names: keep one of them.")
-    both = sorted({label for label, category in names.items() if not category} & set(names.values()))
-    if both:
-        raise SourceError(
-            f"{place} leaves {both[0]!r} out and calls another category so: choose another name for that one."
-        )
     return names
 
 
@@ -65,7 +60,7 @@ def meant(names: dict[str, str], crawl: Source) -> dict[str, str]:
     UnknownNameError
         The crawl has no category of a name that is to be changed.
     SourceError
-        A category is named twice.
+        A category is named twice, or left out though another one is called so.
     """
     known = set(crawl.listing.labels.dictionary.to_pylist()) - {""}
     found: dict[str, str] = {}
@@ -75,6 +70,12 @@ def meant(names: dict[str, str], crawl: Source) -> dict[str, str]:
             raise UnknownNameError("category", own, known, "It is named in the table of --rename.")
         if found.setdefault(own, category) != category:
             raise SourceError(f"The table of --rename has the label {own!r} twice, with two names: keep one of them.")
+    both = sorted(set(left_out(found)) & set(found.values()))
+    if both:
+        raise SourceError(
+            f"The table of --rename leaves {both[0]!r} out and calls another category so: choose another name for that "
+            "one."
+        )
     return found
 
 

@@ -279,13 +279,14 @@ def ingest(
     _check_apart(path, asked.values())
     folder = WorkFolder(path)
     folder.check_free()
+    unpacked: dict[str, str] = {}
     given = {
         key: read_source(
             place,
             columns=Columns(
                 label_column, file_column, *((group_column, rank_column) if key == "crawl" else (None, None))
             ),
-            unpack=partial(_unpacked, folder, key, quiet),
+            unpack=partial(_unpacked, folder, key, unpacked, reread, quiet),
             indexes="" if reread else str(folder.file(INDEXES).absolute()),
         )
         for key, place in asked.items()
@@ -412,10 +413,16 @@ def _say_what_they_are(folder: WorkFolder, given: dict[str, Source], quiet: bool
             warn(note)
 
 
-def _unpacked(folder: WorkFolder, key: str, quiet: bool, packed: Packed) -> str:
-    """Unpack a source into the work folder, unless that was done; return the path of the tar."""
+def _unpacked(folder: WorkFolder, key: str, unpacked: dict[str, str], reread: bool, quiet: bool, packed: Packed) -> str:
+    """Unpack a source into the work folder, unless that was done; return the path of the tar.
+
+    What was unpacked in this call is in `unpacked`: the places by the names of the tars.
+    """
     name = f"{UNPACKED}/{packed.digest}.tar"
-    if folder.file(name).is_file():
+    if unpacked.setdefault(name, packed.place) != packed.place:
+        # Another file of the same name, size and time.
+        name = f"{UNPACKED}/{packed.digest}-{key}.tar"
+    elif folder.file(name).is_file() and not reread:
         return str(folder.file(name).resolve())
     known = folder.project["sources"].get("crawl")
     if key == "crawl" and known is not None and split_root(known["place"])[0] != packed.place:
@@ -431,7 +438,21 @@ def _unpacked(folder: WorkFolder, key: str, quiet: bool, packed: Packed) -> str:
             warn(note)
         with Progress("unpacking", packed.size, "bytes", quiet=quiet, aside=True) as progress:
             folder.write_with(name, lambda file: packed.write(file, progress.advance))
+        _check_unpacked(folder.file(name), packed)
     return str(folder.file(name).resolve())
+
+
+def _check_unpacked(path: Path, packed: Packed) -> None:
+    """Check that there is a whole tar in what was compressed; nothing else is kept."""
+    from curriculumnet.images.folder import Folder
+    from curriculumnet.images.tar import open_tar
+
+    try:
+        open_tar(Folder(str(path.parent)), path.name)
+    except SourceError as error:
+        path.unlink()
+        reason = str(error).replace(str(path), "what it unpacks to")
+        raise SourceError(f"{packed.given} is no archive of pictures, or is damaged: {reason}") from error
 
 
 def _tidy(folder: WorkFolder, given: Iterable[Source]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 
+from curriculumnet.errors import SourceError
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing
 from curriculumnet.sources.tables import cells_of, listing_of, needed, stacked
@@ -14,9 +16,20 @@ _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 def recognise(place: Place, columns: Columns) -> bool:
     """Take a folder with such a table, at the top or in the folders of splits, that names files and their labels."""
     paths = [] if place.name else [posixpath.join(folder, name) for folder, name in _tables(place).items()]
-    return bool(paths) and all(
-        {columns.file, columns.label} <= cells_of(place.files, path, place.called(path)).keys() for path in paths
-    )
+    return bool(paths) and all({columns.file, columns.label} <= _titles(place, path) for path in paths)
+
+
+def _titles(place: Place, path: str) -> set[str]:
+    """Return the titles of a table; of one that cannot be read to its end those of its first row."""
+    try:
+        return set(cells_of(place.files, path, place.called(path)))
+    except SourceError:
+        first = place.files.read(path).partition(b"\n")[0].decode("utf-8", "replace")
+        try:
+            row = json.loads(first)
+        except (ValueError, RecursionError):
+            return {title.strip(' \t\r"\ufeff') for title in first.split(",")}
+        return set(row) if isinstance(row, dict) else set()
 
 
 def read(place: Place, columns: Columns) -> Listing:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from curriculumnet.errors import SourceError
-from curriculumnet.images.archives import may_be_image
 from curriculumnet.images.decode import Unreadable, probe
 from curriculumnet.sources.img2dataset import shards
 from curriculumnet.sources.layout import SPLITS, Columns, HeldPlace
@@ -32,6 +31,9 @@ _PICTURES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp")
 """What a column of bytes is called that holds pictures, in the order of preference."""
 
 _ARROW_FILE = b"ARROW1"
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic")
+"""How pictures are called for sure."""
 
 _ROWS = 64
 """Rows that are read at a time: of ten megabytes each they take less than a gigabyte."""
@@ -93,10 +95,7 @@ def write_pictures(
     try:
         whole = pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowException as error:
-        raise SourceError(
-            f"The tables of {place.given} do not fit together ({str(error).splitlines()[0]}): give each column one "
-            "type."
-        ) from error
+        raise _unfitting(place, error) from error
     parts: list[pa.Table] = []
     with tarfile.open(fileobj=out, mode="w", encoding="utf-8", errors="surrogateescape") as tar:
         for name in names:
@@ -116,10 +115,20 @@ def write_pictures(
                 read = int(size * share)
         if not parts:
             raise SourceError(f"{place.given} holds no rows: give a table with pictures.")
-        fitting = [part.cast(pa.schema([whole.field(name) for name in part.column_names])) for part in parts]
+        try:
+            fitting = [part.cast(pa.schema([whole.field(name) for name in part.column_names])) for part in parts]
+            joined = pa.concat_tables(fitting, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise _unfitting(place, error) from error
         table = pa.BufferOutputStream()
-        pq.write_table(pa.concat_tables(fitting, promote_options="permissive"), table)
+        pq.write_table(joined, table)
         _add(tar, TABLE, table.getvalue().to_pybytes())
+
+
+def _unfitting(place: HeldPlace, error: Exception) -> SourceError:
+    return SourceError(
+        f"The tables of {place.given} do not fit together ({str(error).splitlines()[0]}): give each column one type."
+    )
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -131,19 +140,20 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def _in_folder(place: HeldPlace) -> tuple[list[str], tuple[str, ...]]:
     """Return the tables of a folder that could hold pictures, and sentences on what is left out."""
     top = [name for name in place.files.top() if not name.startswith(".")]
-    folders = [name for name in top if name.endswith("/")]
-    if "dataset_info.json" in top:
-        return _arrows(place, ""), ()
+    if "dataset_info.json" in top and (found := _arrows(place, "")):
+        return found, ()
     if "dataset_dict.json" in top:
-        return [name for folder in folders for name in _arrows(place, folder)], ()
-    found = [name for name in top if name.lower().endswith(".parquet")]
-    if found and not folders:
-        finished, unfinished = shards(place)
-        notes = tuple(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished)
-        return ([f"{shard}.parquet" for shard in finished], notes) if finished else (found, ())
-    if folders == ["data/"] and not any(map(may_be_image, top[:-1] if top[-1] == "data/" else top)):
-        return [name for name in place.files.names() if re.fullmatch(r"data/[^/.][^/]*\.parquet", name)], ()
-    return [], ()
+        return [name for folder in top if folder.endswith("/") for name in _arrows(place, folder)], ()
+    if "data/" not in top and not any(name.lower().endswith(".parquet") for name in top):
+        return [], ()
+    names = place.files.names()
+    if any(name.lower().endswith(_ENDINGS) for name in names):
+        # Where pictures lie as files, a table beside them is none of pictures.
+        return [], ()
+    tables = [name for name in names if re.fullmatch(r"(data/)?[^/.][^/]*\.parquet", name, re.IGNORECASE)]
+    finished, unfinished = shards(place)
+    notes = tuple(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished)
+    return ([f"{shard}.parquet" for shard in finished], notes) if finished else (tables, ())
 
 
 def _arrows(place: HeldPlace, folder: str) -> list[str]:
@@ -268,6 +278,9 @@ def _described_schema(place: HeldPlace, name: str, columns: Columns) -> pa.Schem
     import pyarrow as pa
 
     schema = _schema(place, name)
+    twice = next((title for title in schema.names if schema.names.count(title) > 1), None)
+    if twice is not None:
+        raise SourceError(f"{place.given} has two columns {twice!r}: rename one of them.")
     none = pa.table({field.name: pa.array([], field.type) for field in schema})
     files = {columns.file: pa.array([], pa.string())}
     return _described(none, _picture_column(schema), class_names(schema), _split(name), files).schema

@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -239,8 +239,11 @@ def read_source(
     kind, listing = _read(place, columns)
     folder = "" if kind != "folders" else folders.only_folder(listing)
     if folder:
-        place = Place(_inside(files, folder), "", text)
+        around, place = listing, Place(_inside(files, folder), "", text)
         kind, listing = _read(place, columns)
+        beside = [name for name in files.top() if name.lower().endswith(tables.TABLE_ENDINGS)]
+        told = (f"The table {beside[0]} of {text} lies beside that folder and is not read.",) if beside else ()
+        listing = replace(listing, notes=(*around.notes, *told, *listing.notes), not_images=around.not_images)
     if not KINDS[kind].has_columns and (columns.group or columns.rank):
         flag = "--group-column" if columns.group else "--rank-column"
         raise UsageError(f"{flag} names a column of a table, but {text} is no table: leave it out.")

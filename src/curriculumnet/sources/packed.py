@@ -16,6 +16,8 @@ from curriculumnet.images.tar import compression
 from curriculumnet.sources.compressed import KINDS, write_unpacked
 from curriculumnet.sources.in_cells import TABLE, tables_with_pictures, write_pictures
 from curriculumnet.sources.layout import Columns, HeldPlace
+from curriculumnet.sources.lists import LIST_ENDINGS
+from curriculumnet.sources.tables import TABLE_ENDINGS
 
 _FORMAT = "1"
 """Another one when the same source would be unpacked otherwise."""
@@ -92,7 +94,11 @@ def packed_at(place: HeldPlace, absolute: str, columns: Columns) -> Packed | Non
 
 def _compression(place: HeldPlace) -> str:
     """Return how a file is compressed; empty where it is not."""
+    if place.name.lower().endswith((*TABLE_ENDINGS, *LIST_ENDINGS)):
+        return ""
     try:
         return compression(place.files.read_range(place.name, 0, 8)) or ""
     except OSError as error:
-        raise SourceError(f"{place.given} may not be read ({error.strerror or error}): allow it.") from error
+        raise SourceError(
+            f"{place.given} may not be read ({error.strerror or error}): allow it, or fetch it first."
+        ) from error

@@ -196,7 +196,7 @@ def _json_lines(text: str, given: str) -> Cells:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"Line {number} of {given} is not JSON ({error}): mend it.") from error
         if not isinstance(row, dict):
             raise SourceError(

@@ -21,6 +21,9 @@ _LABEL, _MORE = "cls", "json"
 _ENOUGH = 256
 """Names by which a tar is known to hold samples."""
 
+_TRIED = 3
+"""Tars of a folder that are looked into."""
+
 _KEPT = ("split", "group", "rank", "query", "url", "licence", "license")
 """What is kept of a sample's JSON, beside the columns that a person named."""
 
@@ -39,7 +42,7 @@ def recognise(place: Place, columns: Columns) -> bool:
     tars = tars_of(place.files.top())
     if not tars and not isinstance(place.files, Tar):
         return False
-    return any(_holds_samples(place, place.files.tar(name), tars, columns) for name in tars or [""])
+    return any(_holds_samples(place, place.files.tar(name), tars, columns) for name in tars[:_TRIED] or [""])
 
 
 def _holds_samples(place: Place, tar: Tar, tars: list[str], columns: Columns) -> bool:
@@ -50,7 +53,7 @@ def _holds_samples(place: Place, tar: Tar, tars: list[str], columns: Columns) ->
         key, ending = parted(name)
         described.setdefault(key, {})[ending] = name
     samples = [described[key] for key, _ in map(parted, filter(_may_be_picture, names))]
-    if any(_LABEL in sample for sample in samples):
+    if 2 * sum(_LABEL in sample for sample in samples) > len(samples):
         return True
     more = next((sample[_MORE] for sample in samples if _MORE in sample), None)
     if more is None:
@@ -184,7 +187,7 @@ def _row(
 def _json(place: Place, name: str, data: bytes) -> dict[str, object]:
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{place.called(name)} is not JSON ({error}): make the tar anew.") from error
     return found if isinstance(found, dict) else {}
 
