@@ -27,14 +27,14 @@ def outcomes_of(table: Path, keys: Sequence[str]) -> list[Outcome]:
     columns = ["key", "status", "error_message", "width", "height", "exif", "sha256"]
     try:
         rows = pq.read_table(table, columns=columns).to_pylist()
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, ValueError, OSError):
         raise DamagedError from None
     if [row.get("key") for row in rows] != list(keys):
         raise DamagedError
     return [
         Outcome(SUCCESS, None, SUCCESS, "", row["width"], row["height"], row["exif"], row["sha256"])
         if row["status"] == SUCCESS
-        else failed(row["status"], row["error_message"])
+        else failed(row["status"], row["error_message"] or "")
         for row in rows
     ]
 

@@ -22,6 +22,7 @@ _LOOK = 0.2
 """Seconds between two looks at whether Ctrl-C came; a thread that only waits does not hear of it on Windows."""
 
 _TICK = 1.0
+"""Seconds between two looks at whether a line of progress is due though nothing has come."""
 
 
 async def fill(
