@@ -67,6 +67,13 @@ def test_the_time_left_does_not_count_what_was_done_before(
     assert "910 of 1,000 steps, 0.167/s, 9 min left" in capsys.readouterr().err
 
 
+def test_a_line_comes_even_when_nothing_is_done_yet(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with console.Progress("fetching", 10, "URLs", done=4) as progress:
+        clock[0] += 30.0
+        progress.advance(0)
+    assert capsys.readouterr().err == "fetching: 4 of 10 URLs, none in 30 s\n"
+
+
 def test_quick_work_says_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with console.Progress("reading", 3, "files") as progress:
         progress.advance(3)

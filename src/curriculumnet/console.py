@@ -184,7 +184,7 @@ class Progress:
             self._live.stop()
 
     def advance(self, units: int = 1) -> None:
-        """Say that `units` more are done."""
+        """Say that `units` more are done; with 0, that there is still none, so that a line is due nevertheless."""
         self._done += units
         if _path is not None and not self._aside:
             _path.within(self._done / max(1, self._total))
@@ -192,10 +192,15 @@ class Progress:
             self._live.update(self._task, completed=self._done)
         elif not self._quiet and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_EVERY
-            rate = (self._done - self._before) / max(1e-9, time.monotonic() - self._start)
-            left = duration((self._total - self._done) / max(1e-9, rate))
             whole = f"; whole path: {_path.left()}" if _path is not None else ""
-            say(f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {rate:.3g}/s, {left} left{whole}")
+            say(f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {self._speed()}{whole}")
+
+    def _speed(self) -> str:
+        seconds, done = time.monotonic() - self._start, self._done - self._before
+        if not done:
+            return f"none in {duration(seconds)}"
+        rate = done / max(1e-9, seconds)
+        return f"{rate:.3g}/s, {duration((self._total - self._done) / rate)} left"
 
 
 class _Path:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+from curriculumnet.errors import SourceError
 
 PAGE = b"<!DOCTYPE html><html><body>Not here any more</body></html>"
 
@@ -51,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers by the first part of the path; a picture where it knows no better."""
 
     protocol_version = "HTTP/1.1"
+    # Or a body waits until its header is acknowledged, which takes 40 ms.
+    disable_nagle_algorithm = True
     crowd: Crowd
 
     def setup(self) -> None:
@@ -235,10 +240,22 @@ def listing(tmp_path: Path, server: Server) -> Callable[..., Path]:
     return write_list
 
 
+@contextmanager
+def perhaps_no_picture(folder: Path) -> Iterator[None]:
+    """Where not one picture comes the command says so, after the shards are written; and only there."""
+    try:
+        yield
+    except SourceError as error:
+        assert "Not one picture came of" in str(error)
+        assert not sum(stats["successes"] for stats in stats_of(folder))
+    else:
+        assert sum(stats["successes"] for stats in stats_of(folder))
+
+
 def rows_of(shards: Path) -> list[dict[str, Any]]:
     """Return the rows of all shards, in the order of their files."""
-    return [row for path in sorted(shards.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [row for path in sorted(shards.glob("[0-9]*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def stats_of(shards: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(shards.glob("*_stats.json"))]
+    return [json.loads(path.read_text()) for path in sorted(shards.glob("[0-9]*_stats.json"))]

@@ -12,7 +12,7 @@ import trustme
 import curriculumnet as cn
 from curriculumnet.collection import fetching
 
-from .conftest import PICTURES, Server, rows_of
+from .conftest import PICTURES, Server, perhaps_no_picture, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ def encrypted(server: Server, authority: trustme.CA) -> Server:
 @pytest.fixture
 def status(tmp_path: Path, listing: Callable[..., Path]) -> Callable[[str], tuple[str, str | None]]:
     def call(url: str) -> tuple[str, str | None]:
-        cn.collect(listing(url), output=tmp_path / "shards", allow_private=True, retries=0, timeout=5, quiet=True)
+        with perhaps_no_picture(tmp_path / "shards"):
+            cn.collect(listing(url), output=tmp_path / "shards", allow_private=True, retries=0, timeout=5, quiet=True)
         (row,) = rows_of(tmp_path / "shards")
         return row["status"], row["error_message"]
 

@@ -26,6 +26,7 @@ from curriculumnet.collection.addresses import AddressRefusedError, CheckedBacke
 from curriculumnet.collection.connections import Connections
 from curriculumnet.collection.hosts import HeldError, Hosts
 from curriculumnet.collection.opting_out import opted_out
+from curriculumnet.collection.pictures import REFUSED
 from curriculumnet.console import duration, storage
 from curriculumnet.errors import MachineError
 
@@ -176,7 +177,7 @@ class Fetcher:
         except NoSuchHostError as error:
             raise FetchError("no such host", may_pass=error.may_pass) from error
         except AddressRefusedError:
-            raise FetchError("refused: the address of the host is not public") from None
+            raise FetchError(REFUSED) from None
         except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             if isinstance(error, OSError) and error.errno in _NO_MORE_FILES:
                 raise MachineError(

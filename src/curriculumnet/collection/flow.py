@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from curriculumnet.collection.addresses import Resolve, Resolver
 from curriculumnet.collection.fetching import Bounds, Fetcher, FetchError
 from curriculumnet.collection.listing import Listed
-from curriculumnet.collection.pictures import NOT_FETCHED, Outcome, examined, failed
+from curriculumnet.collection.pictures import NO_CATEGORY, NO_URL, NOT_FETCHED, Outcome, examined, failed
 from curriculumnet.collection.shards import Shard, Shards
 
 _T = TypeVar("_T")
@@ -21,9 +21,12 @@ _AHEAD = 16
 _LOOK = 0.2
 """Seconds between two looks at whether Ctrl-C came; a thread that only waits does not hear of it on Windows."""
 
+_TICK = 1.0
+"""Seconds between two looks at whether a line of progress is due though nothing has come."""
+
 
 async def fill(
-    shards: Shards, listed: Listed, bounds: Bounds, advance: Callable[[], None], resolve: Resolve | None = None
+    shards: Shards, listed: Listed, bounds: Bounds, advance: Callable[[int], None], resolve: Resolve | None = None
 ) -> None:
     """Fetch the rows of all unfinished shards, and write each shard when it is full.
 
@@ -32,48 +35,79 @@ async def fill(
     shards, listed, bounds
         What is written, what is fetched, and how.
     advance : callable
-        Called for each row that is done.
+        Called with how many more rows are done; also each second with 0, for who shows that nothing comes.
     resolve : Resolve, optional
         What finds the addresses of hosts; the system unless given.
     """
-    resolver = Resolver(bounds.concurrency)
-    rows, begun = shards.unfinished_rows(), dict[int, Shard]()
+    resolver, rows = Resolver(bounds.concurrency), _Rows(shards)
+    ticking = asyncio.create_task(_tick(advance))
     try:
         async with Fetcher(bounds, resolve or resolver) as fetcher, asyncio.TaskGroup() as group:
             for _ in range(min(len(listed), bounds.concurrency * _AHEAD)):
-                group.create_task(_work(rows, begun, shards, listed, fetcher, advance))
+                group.create_task(_work(rows, listed, fetcher, advance))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
+        ticking.cancel()
         resolver.close()
 
 
-async def _work(
-    rows: Iterator[int],
-    begun: dict[int, Shard],
-    shards: Shards,
-    listed: Listed,
-    fetcher: Fetcher,
-    advance: Callable[[], None],
-) -> None:
+class _Rows:
+    """The rows that are to be asked for, in order, each with its shard, which is begun when its first row is taken."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        untouched = shards.untouched()
+        self._numbers = iter([number for number in range(len(shards)) if number not in untouched])
+        self._rows: Iterator[tuple[int, Shard]] = iter(())
+        self._copying: asyncio.Task[None] | None = None
+
+    async def take(self) -> tuple[int, Shard] | None:
+        """Return the next row; None where there is no more."""
+        while (found := next(self._rows, None)) is None:
+            if self._copying is not None:
+                await self._copying
+            elif (number := next(self._numbers, None)) is None:
+                return None
+            elif self._shards.is_again(number):
+                self._copying = asyncio.create_task(self._copied(number))
+            else:
+                self._go_on(self._shards.begin(number))
+        return found
+
+    async def _copied(self, number: int) -> None:
+        """Begin a shard for which pictures have to be copied, while others come; who needs a row waits for it."""
+        shard = await asyncio.to_thread(self._shards.begin, number)
+        self._copying = None
+        self._go_on(shard)
+
+    def _go_on(self, shard: Shard) -> None:
+        self._rows = iter([(row, shard) for row in shard.missing()])
+
+
+async def _tick(advance: Callable[[int], None]) -> None:
+    while True:
+        await asyncio.sleep(_TICK)
+        advance(0)
+
+
+async def _work(rows: _Rows, listed: Listed, fetcher: Fetcher, advance: Callable[[int], None]) -> None:
     """Take rows until there are no more."""
-    for row in rows:
-        number = shards.of(row)
-        if number not in begun:
-            begun[number] = shards.begin(number)
+    while (found := await rows.take()) is not None:
+        row, shard = found
         outcome, data = await _outcome(listed, row, fetcher)
-        begun[number].add(row, outcome, data)
+        shard.add(row, outcome, data)
         # Not held while the disk is waited for.
         del data
-        advance()
-        if begun[number].full:
-            await asyncio.to_thread(begun.pop(number).finish)
+        advance(1)
+        if shard.full:
+            await asyncio.to_thread(shard.finish)
 
 
 async def _outcome(listed: Listed, row: int, fetcher: Fetcher) -> tuple[Outcome, bytes]:
     url = listed.urls[row]
     if url is None or listed.labels[row] is None:
-        return failed(NOT_FETCHED, "no URL" if url is None else "no category"), b""
+        return failed(NOT_FETCHED, NO_URL if url is None else NO_CATEGORY), b""
     try:
         data = await fetcher.fetch(url)
     except FetchError as error:

@@ -54,8 +54,12 @@ def read_listed(path: Path, *, url_column: str, category_column: str, query_colu
     Raises
     ------
     SourceError
-        It is not there or none of these, a column is missing, or it has no row.
+        It is not there, a folder or none of these, a column is missing, or it has no row.
     """
+    if path.is_dir():
+        raise SourceError(
+            f"{path} is a folder: give a table of URLs ({', '.join(TABLE_ENDINGS)}); `ingest` reads folders."
+        )
     if not path.is_file():
         raise SourceError(f"{path} is not there: give a table of URLs ({', '.join(TABLE_ENDINGS)}).")
     if path.suffix.lower() not in TABLE_ENDINGS:

@@ -13,6 +13,13 @@ from curriculumnet.images.decode import Unreadable, kind_of_reason, probe
 SUCCESS, NOT_FETCHED, NO_PICTURE = "success", "failed_to_download", "failed_to_resize"
 """The values of `status`, as img2dataset names them."""
 
+NO_URL, NO_CATEGORY = "no URL", "no category"
+"""Why a row cannot be asked for."""
+
+REFUSED = "refused: the address of the host is not public"
+
+_LONGEST_REASON = 200
+
 # fmt: off
 _ENDINGS = {
     "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif",
@@ -59,8 +66,11 @@ class Outcome:
 
 
 def failed(status: str, reason: str) -> Outcome:
-    """Return the outcome of a URL that gave no picture."""
-    return Outcome(status, reason, kind_of_reason(reason))
+    """Return the outcome of a URL that gave no picture; why is one line, and no long one."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in reason).split())
+    if len(line) > _LONGEST_REASON:
+        line = f"{line[: _LONGEST_REASON - 1]}…"
+    return Outcome(status, line, kind_of_reason(line))
 
 
 def examined(data: bytes) -> Outcome:

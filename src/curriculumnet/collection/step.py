@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curriculumnet import console
-from curriculumnet.errors import UsageError
+from curriculumnet.errors import SourceError, UsageError
 from curriculumnet.version import __version__
 from curriculumnet.work.folder import Stopwatch, WorkFolder, file_digest, make_folder, writing
 
@@ -50,7 +50,7 @@ class Collected:
     without_url, without_category : tuple of int
         Rows of the list that could not be asked for; the first row after the header is 1.
     whole_shards, earlier_shards : int
-        How many shards there are, and how many of them had been there before.
+        How many shards there are, and how many of them had been there before and are as they were.
     bytes : int
         Bytes of all pictures.
     fetched_rows, fetched_bytes : int
@@ -76,14 +76,15 @@ class Collected:
         """Return what a terminal shows."""
         pictures, failed = self.statuses["success"], self.rows - self.statuses["success"]
         shown: list[str | console.Grid] = [
-            f"{self.shards}: {pictures:,} pictures of {self.rows:,} URLs in {self.whole_shards:,} shards, "
-            f"{console.storage(self.bytes)}."
+            f"{self.shards}: {_many(pictures, 'picture')} of {_many(self.rows, 'URL')} in "
+            f"{_many(self.whole_shards, 'shard')}, {console.storage(self.bytes)}."
         ]
         if self.fetched_rows:
-            rate = self.fetched_rows / max(1e-9, self.seconds)
+            seconds = max(1e-9, self.seconds)
             shown.append(
-                f"{self.fetched_rows:,} URLs asked for in {console.duration(self.seconds)}: {rate:,.3g} a second, "
-                f"{console.storage(round(self.fetched_bytes / max(1e-9, self.seconds)))} a second."
+                f"{_many(self.fetched_rows, 'URL')} asked for in {console.duration(self.seconds)}: "
+                f"{self.fetched_rows / seconds:,.3g} a second, "
+                f"{console.storage(round(self.fetched_bytes / seconds))} a second."
             )
         else:
             shown.append("All shards had been finished before: nothing was asked for.")
@@ -93,6 +94,16 @@ class Collected:
         for rows, what in ((self.without_url, "URL"), (self.without_category, "category")):
             if rows:
                 shown.append(f"Without {what}: {_rows(rows)} of the list.")
+        return [*shown, *self._advice(), f"Next: curriculumnet ingest {self.shards}"]
+
+    def _advice(self) -> list[str]:
+        """Return what to do about what failed."""
+        from curriculumnet.collection.pictures import NO_CATEGORY, NO_URL, REFUSED
+
+        failed = sum(count for reason, count in self.reasons.items() if reason not in (NO_URL, NO_CATEGORY))
+        shown = [f"{_many(failed, 'URL')} failed: --retry-failed asks for them again."] if failed else []
+        if refused := self.reasons.get(REFUSED):
+            shown.append(f"The address of {_many(refused, 'URL')} is not public: --allow-private allows it.")
         return shown
 
 
@@ -112,6 +123,7 @@ def collect(
     max_redirects: int = 5,
     retries: int = 2,
     max_wait: float = 60.0,
+    retry_failed: bool = False,
     opt_outs: bool = True,
     allow_private: bool = False,
     user_agent: str | None = None,
@@ -119,7 +131,7 @@ def collect(
 ) -> Collected:
     """Fetch the pictures of a list of URLs.
 
-    They are written as they come, in shards with img2dataset's names and columns; finished shards are not fetched
+    They are written as they come, in shards with img2dataset's names and columns; what has come is not fetched
     again. Only http and https are spoken, to public addresses, and to no proxy.
 
     Parameters
@@ -157,6 +169,9 @@ def collect(
     max_wait : float
         The longest that a host's Retry-After is waited for, in seconds.
         Nothing is asked of a host while it is to be left alone; where that is longer, its files fail.
+    retry_failed : bool
+        Ask again for what failed before.
+        A shard with such rows is written anew: its pictures are copied, and it stays until the new one is whole.
     opt_outs : bool
         Leave out what X-Robots-Tag forbids.
         That is noai, noimageai, noindex and noimageindex, for all or for the name that the user agent begins with.
@@ -176,7 +191,7 @@ def collect(
     UsageError
         A number makes no sense, or the folder holds other files, or the shards of another list.
     SourceError
-        The list is missing, empty or damaged.
+        The list is missing, empty or damaged, or not one picture came of it.
     WorkFolderBusyError
         Another process fetches into the same folder.
 
@@ -215,7 +230,26 @@ def collect(
     }
     shards = Shards(folder, listed, shard_size)
     with _taken(folder, path, made_of, quiet):
-        return _collect(shards, folder, listed, bounds, quiet)
+        found = _collect(shards, folder, listed, bounds, retry_failed, quiet)
+    if not found.statuses["success"]:
+        raise _no_picture(found)
+    return found
+
+
+def _no_picture(found: Collected) -> SourceError:
+    """Return what to say where all URLs failed."""
+    from curriculumnet.collection.pictures import NO_CATEGORY, NO_URL, REFUSED
+
+    reason, count = next(iter(found.reasons.items()))
+    mend = "--retry-failed asks for all of them again."
+    if reason in (NO_URL, NO_CATEGORY):
+        mend = "Mend the list, and fetch into another folder with -o."
+    elif reason == REFUSED:
+        mend = "--retry-failed --allow-private asks for them again, and allows their addresses."
+    return SourceError(
+        f"Not one picture came of {_many(found.rows, 'URL')}; the tables in {found.shards} say why, most often "
+        f"({count:,}): {reason}. {mend}"
+    )
 
 
 def _check(bounds: Bounds, shard_size: int) -> None:
@@ -285,26 +319,32 @@ def _refuse_another(folder: Path, path: Path, made_of: dict[str, Any]) -> None:
         raise UsageError(f"{folder} was begun with another {flags}: give what it was, or another folder with -o.")
 
 
-def _collect(shards: Shards, folder: Path, listed: Listed, bounds: Bounds, quiet: bool) -> Collected:
+def _collect(
+    shards: Shards, folder: Path, listed: Listed, bounds: Bounds, retry_failed: bool, quiet: bool
+) -> Collected:
     from curriculumnet.collection.flow import fill, run
 
-    earlier = shards.finished()
-    shards.clear()
-    before = _counts(shards)
+    shards.recover(retry_failed=retry_failed)
+    earlier = len(shards.untouched())
     clock = Stopwatch()
-    if len(earlier) < len(shards):
-        done = sum(len(shards.rows(number)) for number in earlier)
-        with console.Progress("fetching", len(listed), "URLs", done=done, quiet=quiet) as progress:
-            try:
-                run(fill(shards, listed, bounds, progress.advance))
-            finally:
-                shards.clear()
-    return _found(shards, folder, listed, before, len(earlier), clock.seconds)
+    if earlier < len(shards):
+        if before := _before(shards):
+            console.say(before, quiet=quiet)
+        with console.Progress("fetching", len(listed), "URLs", done=shards.kept_rows, quiet=quiet) as progress:
+            run(fill(shards, listed, bounds, progress.advance))
+    return _found(shards, folder, listed, earlier, clock.seconds)
 
 
-def _found(
-    shards: Shards, folder: Path, listed: Listed, before: Counter[str], earlier: int, seconds: float
-) -> Collected:
+def _before(shards: Shards) -> str:
+    """Return what to say of earlier calls, where there were any."""
+    before, again = shards.kept_rows + shards.again_rows, shards.again_rows
+    if not before:
+        return ""
+    failed = f"; {again:,} of them failed and {'is' if again == 1 else 'are'} asked for again" if again else ""
+    return f"{_many(before, 'URL')} had been asked for before{failed}."
+
+
+def _found(shards: Shards, folder: Path, listed: Listed, earlier: int, seconds: float) -> Collected:
     counts = _counts(shards)
     reasons: Counter[str] = Counter()
     for stats in shards.stats():
@@ -324,8 +364,8 @@ def _found(
         whole_shards=len(shards),
         earlier_shards=earlier,
         bytes=counts["bytes"],
-        fetched_rows=counts["count"] - before["count"],
-        fetched_bytes=counts["bytes"] - before["bytes"],
+        fetched_rows=shards.fetched_rows,
+        fetched_bytes=shards.fetched_bytes,
         seconds=seconds,
     )
 
@@ -343,6 +383,10 @@ def _counted(counts: dict[str, int], most: int | None = None) -> tuple[tuple[str
     shown = [(name, f"{count:,}") for name, count in list(counts.items())[:most]]
     others = sum(list(counts.values())[most:]) if most else 0
     return tuple([*shown, ("others", f"{others:,}")] if others else shown)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _rows(rows: tuple[int, ...]) -> str:
