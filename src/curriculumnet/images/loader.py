@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _LARGE = 2**16
 """Bytes of an array from which handing over shared memory is quicker than copying."""
 
+_AT_ONCE = 65_536
+"""Digests that are Python's before they are put away."""
+
 _DIGEST = 16
 """Bytes of a digest."""
 
@@ -127,7 +130,8 @@ class Pictures:
 
     def __init__(self, images: pa.Table, roots: dict[str, str]) -> None:
         self._files = images.select(["source", "file_name"]).combine_chunks()
-        self._offsets, self._sizes = (_numbers(images, name) for name in ("offset", "bytes"))
+        self._offsets = _numbers(images, "offset")
+        self._sizes = None if self._offsets is None else _numbers(images, "bytes")
         self._digests = _digests(images)
         self._roots = roots
         self._open: dict[str, Bytes] = {}
@@ -204,8 +208,8 @@ class Pictures:
 
 
 def _numbers(images: pa.Table, name: str) -> np.ndarray | None:
-    """Return a column of numbers, `NOWHERE` where it is empty; None where the table does not have it."""
-    if name not in images.column_names:
+    """Return a column of numbers, `NOWHERE` where it is empty; None where all of it is, or the table has it not."""
+    if name not in images.column_names or images[name].null_count == len(images):
         return None
     return np.asarray(images[name].fill_null(NOWHERE).to_numpy())
 
@@ -214,8 +218,12 @@ def _digests(images: pa.Table) -> np.ndarray | None:
     """Return the digests as bytes, shape (n, 16), zeros where there is none: half of what their digits take."""
     if "digest" not in images.column_names:
         return None
-    digits = images["digest"].fill_null("0" * 2 * _DIGEST).to_pylist()
-    return np.frombuffer(bytes.fromhex("".join(digits)), dtype=np.uint8).reshape(-1, _DIGEST)
+    digests = np.empty((len(images), _DIGEST), dtype=np.uint8)
+    for start in range(0, len(images), _AT_ONCE):
+        digits = images["digest"][start : start + _AT_ONCE].fill_null("0" * 2 * _DIGEST).to_pylist()
+        part = np.frombuffer(bytes.fromhex("".join(digits)), dtype=np.uint8)
+        digests[start : start + _AT_ONCE] = part.reshape(-1, _DIGEST)
+    return digests
 
 
 def load(
