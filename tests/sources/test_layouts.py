@@ -1066,3 +1066,11 @@ def test_what_lies_beside_the_only_folder_is_told(tmp_path: Path, said: list[str
     told = "\n".join(said)
     assert "part2.zip in" in told
     assert "The table labels.csv of" in told
+
+
+def test_pictures_that_the_metadata_do_not_name_are_told_of(tmp_path: Path, said: list[str]) -> None:
+    source = a_folder_with_metadata(tmp_path)
+    put(source / "images" / "more.png", png(77))
+    rows = ingested(source, tmp_path / "work")
+    assert len(rows) == 24
+    assert f"Pictures of {source} that its table does not name, and that are not read: 1." in said

@@ -6,6 +6,7 @@ import json
 import posixpath
 
 from curriculumnet.errors import SourceError
+from curriculumnet.images.archives import may_be_image
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing
 from curriculumnet.sources.tables import cells_of, listing_of, needed, stacked
@@ -49,13 +50,21 @@ def read(place: Place, columns: Columns) -> Listing:
         parts.append(part | {columns.file: [posixpath.join(folder, file) if file else None for file in files]})
         # At the top, the folders of the files tell.
         splits += [SPLITS.get(folder or (file or "").split("/")[0]) for file in files]
+    cells = stacked(parts)
     return listing_of(
-        stacked(parts),
+        cells,
         columns,
         root=place.files.root,
         given=place.given,
         splits=splits if "train" in splits else [None] * len(splits),
+        notes=_unnamed(place, set(cells[columns.file])),
     )
+
+
+def _unnamed(place: Place, named: set[str | None]) -> tuple[str, ...]:
+    """Return a sentence on pictures that no table names."""
+    more = sum(may_be_image(name) and name not in named for name in place.files.names())
+    return (f"Pictures of {place.given} that its table does not name, and that are not read: {more:,}.",) if more else ()
 
 
 def _tables(place: Place) -> dict[str, str]:
