@@ -12,8 +12,12 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -122,9 +126,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     made = make_crawl(folder / "miniature", images_per_category=(12, 16), test_images=20)
     crawl, test, work, whole = str(made.crawl), str(made.test), str(folder / "work"), str(folder / "whole")
     picture = str(next(made.test.rglob("*.png")))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(made.test)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     small = shlex.split("--model test_resnet --image-size 32 --epochs 0.5 --batch-size 32 --device cpu --workers 2")
     urls = folder / "urls.csv"
-    urls.write_text("url,category\nhttp://127.0.0.1:1/1.jpg,cat\n", encoding="utf-8")
+    place = Path(picture).relative_to(made.test).as_posix()
+    urls.write_text(f"url,category\nhttp://127.0.0.1:{server.server_port}/{quote(place)},cat\n", encoding="utf-8")
     commands = [
         ["collect", str(urls), "-o", str(folder / "shards"), "--allow-private", "--retries", "0"],
         ["ingest", crawl, "-o", work, "--test", test, "--workers", "2"],
@@ -151,6 +158,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         timeout=600,
         env={**os.environ, "SOCKET_LOG": str(log)},
     )
+    server.shutdown()
+    server.server_close()
     assert "codes:" in done.stdout, done.stderr
     codes = json.loads(done.stdout.split("codes:")[1])
     sockets = log.read_text(encoding="utf-8") if log.exists() else ""

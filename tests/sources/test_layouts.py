@@ -1073,4 +1073,4 @@ def test_pictures_that_the_metadata_do_not_name_are_told_of(tmp_path: Path, said
     put(source / "images" / "more.png", png(77))
     rows = ingested(source, tmp_path / "work")
     assert len(rows) == 24
-    assert f"Pictures of {source} that its table does not name, and that are not read: 1." in said
+    assert f"Pictures of {source} that its table does not name and that are not read: 1." in said

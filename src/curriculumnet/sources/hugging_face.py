@@ -64,7 +64,7 @@ def read(place: Place, columns: Columns) -> Listing:
 def _unnamed(place: Place, named: set[str | None]) -> tuple[str, ...]:
     """Return a sentence on pictures that no table names."""
     more = sum(may_be_image(name) and name not in named for name in place.files.names())
-    return (f"Pictures of {place.given} that its table does not name, and that are not read: {more:,}.",) if more else ()
+    return (f"Pictures of {place.given} that its table does not name and that are not read: {more:,}.",) if more else ()
 
 
 def _tables(place: Place) -> dict[str, str]:
