@@ -328,7 +328,8 @@ def test_a_small_disk_that_becomes_a_larger_one(finished: Finished, tmp_path: Pa
             f"Error: The disk is full: {checkpoint} could not be written. Free some space and start the same command "
             "again; what had finished is kept.\n"
         )
-        assert {path.name for path in (disk / "work").iterdir()} == {".lock", "images.parquet", "project.json", "runs"}
+        kept = {".lock", "images.parquet", "modified.parquet", "project.json", "runs"}
+        assert {path.name for path in (disk / "work").iterdir()} == kept
         images = file_digest(disk / "work/images.parquet")
 
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)

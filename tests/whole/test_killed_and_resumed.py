@@ -277,9 +277,10 @@ def test_a_path_that_is_stopped_says_one_sentence_and_leaves_nobody_behind(
     wait_until(lambda: not session(start.process.pid))
     assert leftovers(work) == []
     kept = finished_files(work)
-    assert set(kept) == {"images.parquet"}
+    assert set(kept) == {"images.parquet", "modified.parquet"}
     assert digests(work, *kept) == kept
-    assert [(row["step"], row["state"]) for row in status(work).steps] == [("ingest", "done")]
+    steps = [(row["step"], row["state"]) for row in status(work).steps]
+    assert steps == [("ingest", "done"), ("train model-a", "begun")]
 
 
 # -- two at once ------------------------------------------------------------------------------------------------------
