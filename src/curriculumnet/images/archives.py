@@ -6,7 +6,6 @@ one holds no file open, so what is opened can be sent to other processes and use
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
 import re
@@ -18,7 +17,7 @@ from urllib.request import url2pathname
 
 from curriculumnet.images.folder import Folder
 from curriculumnet.images.stored import Bytes, Holder
-from curriculumnet.images.tar import open_tar, split_member
+from curriculumnet.images.tar import open_tar, split_member, whole
 
 # fmt: off
 _NO_IMAGE_ENDINGS = frozenset((
@@ -158,10 +157,7 @@ class Ranges:
         path, _ = split_root(self.root)
         tar, member = split_member(name)
         holder, held = _held(path, tar if member else "")
-        data = holder.read_range(held, offset, size)
-        if len(data) < size:
-            raise OSError(errno.EIO, f"{posixpath.join(holder.root, held)} ends inside it", name)
-        return data
+        return whole(holder.read_range(held, offset, size), size, posixpath.join(holder.root, held), name)
 
 
 @lru_cache(maxsize=_HELD)

@@ -71,9 +71,7 @@ class Folder:
         """Return a file's size, when it was changed, and where it lies."""
         tar, member = split_member(name)
         if member and self._is_file(tar):
-            inside = open_tar(self, tar).stamp(member)
-            # Where the tar does not tell when a member was changed, it is as old as the tar.
-            return inside if inside.modified != UNTOLD else inside._replace(modified=self.stamp(tar).modified)
+            return open_tar(self, tar).dated(member)
         try:
             found = self._stat(name)
         except OSError:

@@ -106,8 +106,7 @@ class Remote:
         """Return a file's size, when it was changed, and where it lies."""
         tar, member = split_member(name)
         if member and self._is_file(tar):
-            inside = self.tar(tar).stamp(member)
-            return inside if inside.modified != UNTOLD else inside._replace(modified=self.stamp(tar).modified)
+            return self.tar(tar).dated(member)
         if self._listing or not name:
             return self._listing.get(name, Stamp(GONE, GONE))
         folder = posixpath.dirname(name)

@@ -245,7 +245,7 @@ def _keep_index(index: Index, path: Path, version: str) -> None:
 
 
 def _read_headers(holder: Holder, tar_name: str) -> Index:
-    """Read where the members of a tar lie; once for a crawl and a test that lie in the same one."""
+    """Read where the members of a tar lie."""
     import pyarrow as pa
 
     shown = _shown(holder, tar_name)
@@ -380,18 +380,12 @@ class Tar:
         with self.holder.open(self.name) as file:
             for place, size, name in found:
                 file.seek(place)
-                data = file.read(size)
-                if len(data) < size:
-                    raise OSError(errno.EIO, f"{self.path} ends inside it", name)
-                yield name, data
+                yield name, whole(file.read(size), size, self.path, name)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; OSError when it is gone or may not be read."""
         place, size, _ = self._find(name)
-        data = self.holder.read_range(self.name, place, size)
-        if len(data) < size:
-            raise OSError(errno.EIO, f"{self.path} ends inside it", name)
-        return data
+        return whole(self.holder.read_range(self.name, place, size), size, self.path, name)
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes; OSError when it is gone."""
@@ -409,6 +403,11 @@ class Tar:
         changed = time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else UNTOLD
         return Stamp(size, changed, place)
 
+    def dated(self, name: str) -> Stamp:
+        """Return a file's stamp; where the tar does not tell when it was changed, it is as old as the tar."""
+        found = self.stamp(name)
+        return found if found.modified != UNTOLD else found._replace(modified=self.holder.stamp(self.name).modified)
+
     def version(self) -> str:
         """Return the tar's size and time."""
         size, modified, _ = self.holder.stamp(self.name)
@@ -420,6 +419,13 @@ class Tar:
         if found is None:
             raise FileNotFoundError(errno.ENOENT, f"not in {self.path}", name)
         return found
+
+
+def whole(data: bytes, size: int, tar: str, name: str) -> bytes:
+    """Return a member's bytes, once it is sure that they are all; OSError when the tar ends inside them."""
+    if len(data) < size:
+        raise OSError(errno.EIO, f"{tar} ends inside it", name)
+    return data
 
 
 def _few(names: list[str]) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import may_be_image
 from curriculumnet.images.stored import GONE
+from curriculumnet.images.tar import split_member
 from curriculumnet.noising.chance import digest
 from curriculumnet.sources.folders import IN_NO_CATEGORY
 from curriculumnet.sources.kinds import Source
@@ -22,9 +23,6 @@ _SPLIT_FOLDERS = {"train", "val", "validation", "test"}
 
 _UNSAFE = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]|[. ]$')
 """What a file's name may not hold on every system: the same copy has the same names everywhere."""
-
-_IN_TAR = re.compile(r".*\.tar#", re.IGNORECASE | re.DOTALL)
-"""What stands before the name of a picture in a tar that lies in the source's folder."""
 
 _LONGEST = 200
 """Bytes of a name that is kept; file systems take 255."""
@@ -115,7 +113,7 @@ def names_in_copy(pictures: Sequence[Picture]) -> dict[Picture, str]:
 
 
 def _base(name: str) -> str:
-    return posixpath.basename(_IN_TAR.sub("", name))
+    return posixpath.basename(split_member(name)[1] or name)
 
 
 def _folded(name: str) -> str:

@@ -9,10 +9,9 @@ from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import GONE, Bytes
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, is_valid, make_listing
-from curriculumnet.sources.text import file_name, lines, text_of
+from curriculumnet.sources.text import LINE_END, file_name, lines, text_of
 
 _SPACE = " \t"
-_LINE_END = re.compile(r"\r\n|\n|\r")
 _LAST_SPACE = re.compile(r"[ \t]+(?=[^ \t]*$)")
 
 _CATEGORIES = "categories.txt"
@@ -93,7 +92,7 @@ def lines_of(files: Bytes, name: str, given: str) -> Iterator[tuple[str, str]]:
         A line has no label, or one that is not UTF-8.
     """
     # Names may hold what else ends a line, or is a space, in Unicode.
-    for number, whole in enumerate(_LINE_END.split(text_of(files, name, given)), 1):
+    for number, whole in enumerate(LINE_END.split(text_of(files, name, given)), 1):
         line = whole.strip(_SPACE)
         parts = [part.strip(_SPACE) for part in _LAST_SPACE.split(line, maxsplit=1)]
         if not line:

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import Bytes
 
+LINE_END = re.compile(r"\r\n|\n|\r")
+"""What ends a line: names may hold what else does so in Unicode."""
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -59,7 +62,7 @@ def lines(files: Bytes, name: str, given: str) -> list[str]:
         It may not be read, or is UTF-16.
     """
     text = text_of(files, name, posixpath.join(given, name))
-    return [line.strip() for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
+    return [line.strip() for line in LINE_END.split(text) if line.strip()]
 
 
 def differences(name: str, published: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from curriculumnet.exporting.delivery import Staging
 from curriculumnet.exporting.lines import csv_line
 from curriculumnet.exporting.options import Options
 from curriculumnet.exporting.pictures import COLUMNS, Picture, Selection, seen_from
+from curriculumnet.images.tar import split_member
 
 TABLE = "curriculum.csv"
 
@@ -25,9 +26,6 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?",
 
 _NO_LETTERS = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 """What names on Windows may not hold."""
-
-_MEMBER = re.compile(r"\.tar#", re.IGNORECASE)
-"""Where the name of an archive ends and that of its member begins."""
 
 _PICTURES = frozenset((".avif", ".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 """Endings by which tools that read class folders know pictures."""
@@ -113,7 +111,7 @@ def _link(selection: Selection, staging: Staging, picture: Picture) -> bool:
 
 def _name(picture: Picture) -> str:
     """Return the name of a picture: its number, and its own name as far as every system takes it."""
-    own = PurePosixPath(_MEMBER.sub("/", picture.file_name)).name
+    own = PurePosixPath(split_member(picture.file_name)[1] or picture.file_name).name
     ending = PurePosixPath(own).suffix
     if ending.lower() not in _PICTURES:
         ending = picture.ending
