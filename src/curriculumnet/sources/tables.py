@@ -137,15 +137,15 @@ def listing_of(
         A column is missing or holds more than one value a row, a split has an unknown name, or a rank is no finite
         number.
     """
-    labels = needed(cells, columns.label, "label-column", given)
-    for row, label in enumerate(labels):
-        if label and not is_valid(label):
-            raise SourceError(f"The label in row {row + 1} of {given} is not UTF-8 text: save the table as UTF-8.")
     if columns.file not in cells and "url" in cells:
         raise SourceError(
             f"{given} names no files in a column {columns.file!r}, but URLs: `curriculumnet collect {given}` fetches "
             "them; or name the column of files by --file-column."
         )
+    labels = needed(cells, columns.label, "label-column", given)
+    for row, label in enumerate(labels):
+        if label and not is_valid(label):
+            raise SourceError(f"The label in row {row + 1} of {given} is not UTF-8 text: save the table as UTF-8.")
     names = needed(cells, columns.file, "file-column", given)
     if names and is_url(names[0] or "") and not is_url(root):
         raise SourceError(f"{given} names URLs, not files: `curriculumnet collect {given}` fetches them.")
