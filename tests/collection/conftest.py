@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -197,6 +198,24 @@ class _Waiting(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.let_in: set[Any] = set()
+        self.inside: set[Any] = set()
+        self.moved = threading.Condition()
+
+    def process_request(self, request: Any, address: Any) -> None:
+        with self.moved:
+            self.let_in.add(address)
+            self.inside.add(address)
+        super().process_request(request, address)
+
+    def process_request_thread(self, request: Any, address: Any) -> None:
+        super().process_request_thread(request, address)
+        with self.moved:
+            self.inside.discard(address)
+            self.moved.notify_all()
+
     def handle_error(self, *_: object) -> None:
         """Say nothing: what an answer leads to may be nonsense."""
 
@@ -209,6 +228,14 @@ class Server:
         handler = type("Bound", (Handler,), {"crowd": self.crowd})
         self.http = _Waiting(("127.0.0.1", 0), handler)
         self.port = self.http.server_address[1]
+
+    def settle(self) -> None:
+        """Wait until what clients that are gone have sent is seen: it may lie unread long after they were stopped."""
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            mine = last.getsockname()
+        # Connections are let in in the order in which they come: who came before is in when this one is.
+        with self.http.moved:
+            assert self.http.moved.wait_for(lambda: mine in self.http.let_in and not self.http.inside, timeout=30)
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}/{path}"

@@ -74,6 +74,7 @@ def begun(tmp_path: Path, listing: Listing, stop_after: Callable[[int], None], s
     with pytest.raises(Killed):
         cn.collect(table, output=folder, concurrency=1, **FLAGS)
     stop_after(-1)
+    server.settle()
     server.crowd.asked.clear()
     return table, folder
 
@@ -246,6 +247,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
         with pytest.MonkeyPatch.context() as patched, suppress(Killed):
             killing(patched, steps, share)
             cn.collect(table, output=folder, retry_failed=retry, **flags)
+        server.settle()
         asked = {server.url(path[1:]) for path in server.crowd.paths}
         assert not asked & kept
         check_whole(folder)
@@ -338,6 +340,7 @@ def test_the_old_shard_stays_until_the_new_one_is_whole_which_is_gone_on_with(
         cn.collect(table, output=folder, shard_size=4, retry_failed=True, concurrency=1, **FLAGS)
     assert {path.name: path.read_bytes() for path in folder.glob("0*")} == before
     stop_after(-1)
+    server.settle()
     server.crowd.asked.clear()
     found = cn.collect(table, output=folder, shard_size=4, **FLAGS)
     assert sorted(server.crowd.paths) == ["/busy/503/1/none", "/status/404"]
@@ -374,6 +377,7 @@ def test_what_failed_in_a_begun_shard_is_asked_for_again(
     with pytest.raises(Killed):
         cn.collect(table, output=folder, concurrency=1, **FLAGS)
     stop_after(-1)
+    server.settle()
     server.crowd.asked.clear()
     found = cn.collect(table, output=folder, retry_failed=True, **FLAGS)
     assert sorted(server.crowd.paths) == ["/3.jpg", "/busy/500/1/none"]

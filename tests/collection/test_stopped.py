@@ -65,6 +65,7 @@ def test_stopped_at_any_moment_it_goes_on_with_what_is_missing(
     if number in (signal.SIGINT, signal.SIGTERM):
         assert b"Stopped" in said
         assert {path.name[:5] for path in folder.iterdir() if path.name[:1].isdigit()} == whole
+    server.settle()
     asked = len(server.crowd.asked)
     found = cn.collect(table, output=folder, shard_size=SIZE, **FLAGS)
     assert found.earlier_shards >= len(whole) >= 1
