@@ -43,6 +43,7 @@ class Crowd:
         self.now: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self.moved = threading.Condition()
         self.connections = 0
         self.ended = threading.Event()
 
@@ -137,14 +138,22 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
 
     def on_slow(self, rest: str) -> None:
-        host = self.headers["Host"].partition(":")[0]
-        for change in (1, -1):
-            with self.crowd.lock:
-                for who in (host, "all"):
-                    self.crowd.now[who] += change
-                    self.crowd.most[who] = max(self.crowd.most[who], self.crowd.now[who])
-            if change > 0:
-                self.crowd.ended.wait(float(rest.split("/")[0]))
+        self.crowd.ended.wait(float(rest.split("/")[0]))
+        self.on_picture(rest)
+
+    def on_together(self, rest: str) -> None:
+        """Answer when so many are here, or no more come; then as soon as one more would have come."""
+        host, crowd = self.headers["Host"].partition(":")[0], self.crowd
+        with crowd.moved:
+            for who in (host, "all"):
+                crowd.now[who] += 1
+                crowd.most[who] = max(crowd.most[who], crowd.now[who])
+            crowd.moved.notify_all()
+            crowd.moved.wait_for(lambda: crowd.most["all"] >= int(rest.split("/")[0]), timeout=10)
+        crowd.ended.wait(0.05)
+        with crowd.moved:
+            for who in (host, "all"):
+                crowd.now[who] -= 1
         self.on_picture(rest)
 
     def on_announced(self, rest: str) -> None:

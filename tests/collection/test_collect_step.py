@@ -134,7 +134,7 @@ def test_what_passes_is_tried_again(fetch: Callable[..., Any], server: Server, p
 
 @pytest.mark.parametrize("path", ["cut", "nothing", "status/503", "slow/30"])
 def test_what_does_not_pass_is_given_up(fetch: Callable[..., Any], server: Server, path: str) -> None:
-    assert [row["status"] for row in fetch(path, retries=1, timeout=0.2)] == ["failed_to_download"]
+    assert [row["status"] for row in fetch(path, retries=1, timeout=1)] == ["failed_to_download"]
     assert len(server.crowd.asked) == 2
 
 
@@ -162,7 +162,7 @@ def test_while_a_host_is_left_alone_no_one_asks_it(fetch: Callable[..., Any], se
 
 
 def test_no_more_at_a_time_than_allowed_at_one_host_and_over_all(fetch: Callable[..., Any], server: Server) -> None:
-    paths = [f"slow/0.05/{n}.jpg" for n in range(12)]
+    paths = [f"together/4/{n}.jpg" for n in range(12)]
     urls = [server.url(path, host) for path in paths for host in ("127.0.0.1", "localhost")]
     assert {row["status"] for row in fetch(*urls, per_host=3, concurrency=4)} == {"success"}
     assert server.crowd.most["all"] == 4
@@ -170,7 +170,7 @@ def test_no_more_at_a_time_than_allowed_at_one_host_and_over_all(fetch: Callable
 
 
 def test_one_host_is_asked_as_much_as_allowed(fetch: Callable[..., Any], server: Server) -> None:
-    fetch(*(f"slow/0.05/{n}.jpg" for n in range(9)), per_host=3)
+    fetch(*(f"together/3/{n}.jpg" for n in range(9)), per_host=3)
     assert server.crowd.most["127.0.0.1"] == 3
 
 
@@ -186,9 +186,10 @@ def test_a_connection_that_the_server_has_closed_is_not(fetch: Callable[..., Any
 
 
 def test_a_host_is_asked_no_oftener_than_allowed(fetch: Callable[..., Any], server: Server) -> None:
+    start = time.monotonic()
     fetch(*(f"picture/{n}.jpg" for n in range(5)), host_rate=10)
-    times = sorted(when for _, _, when in server.crowd.asked)
-    assert times[-1] - times[0] >= 0.39
+    # Not since the first came: on a slow machine that is seen later than it was sent.
+    assert max(when for _, _, when in server.crowd.asked) - start >= 0.39
 
 
 # -- who may be asked -------------------------------------------------------------------------------------------------
