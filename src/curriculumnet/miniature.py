@@ -10,7 +10,6 @@ and the folder (bytes to files, whole or not at all).
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
@@ -28,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curriculumnet.errors import UsageError, WorkFolderError
+from curriculumnet.work.csv_lines import csv_line
 from curriculumnet.work.folder import writing
 
 if TYPE_CHECKING:
@@ -609,11 +609,7 @@ def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue().encode("utf-8")
+    return b"".join(map(csv_line, (columns, *rows)))
 
 
 # -- the folder: whole or not at all ----------------------------------------------------------------------------------

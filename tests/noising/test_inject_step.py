@@ -236,10 +236,19 @@ def test_names_of_categories_may_hold_colons_and_equals_signs(write: Write, tmp_
         write(f"set/{place}.png", b"")
     options = {"output": tmp_path / "noisy", "confuse": ["b:c:d:a=1=0.5"], "quiet": True}
     if os.name == "nt":
-        with pytest.raises(SourceError, match="cannot be the name of a folder"):
+        with pytest.raises(SourceError, match="cannot name a folder"):
             cn.inject(tmp_path / "set" / "table.csv", **options)
     else:
         assert cn.inject(tmp_path / "set" / "table.csv", **options).categories["a=1"]["confused"] == 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_names_with_ends_of_lines_in_them_come_back_from_the_truth(write: Write, tmp_path: Path) -> None:
+    for place in range(20):
+        write(f"set/{'cat' if place % 2 else 'a' + chr(13) + 'b' + chr(10) + 'c'}/{place}.png", b"")
+    rows = rows_of(cn.inject(tmp_path / "set", output=tmp_path / "noisy", closed=0.5, quiet=True).truth)
+    assert Counter(row["true_label"] for row in rows) == {"cat": 10, "a\rb\nc": 10}
+    assert all((tmp_path / "noisy" / row["file_name"]).is_symlink() for row in rows)
 
 
 # -- links and copies -------------------------------------------------------------------------------------------------
@@ -454,9 +463,10 @@ def test_a_table_of_pairs_that_is_none_is_one_sentence(
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (["a/b", "c"], r"The category 'a/b' of .* cannot be the name of a folder"),
+        (["a/b", "c"], r"The category 'a/b' of .* cannot name a folder, since its name has a / or"),
         ([".a", "c"], r"The category '\.a'"),
-        (["a" * 300, "c"], r"cannot be the name of a folder"),
+        (["a" * 300, "c"], r"cannot name a folder, since its name is longer"),
+        (["con", "c"], r"cannot name a folder, since its name is kept by Windows"),
         (["train", "test"], r"as folders they would be read as splits"),
         (["a", "a"], r"has one category only \(a\), but a wrong label needs two"),
         (["", ""], r"has no pictures in categories"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,14 +9,6 @@ from typing import Any
 from curriculumnet.errors import InputError
 
 _OTHER_NAME = "give it another name by `curriculumnet ingest --rename TABLE`"
-
-
-def csv_line(values: Iterable[Any]) -> bytes:
-    """Return a row of a CSV table; None is an empty value."""
-    line = io.StringIO(newline="")
-    # Before Python 3.13, a value is put in quotation marks for a carriage return only if lines end with one.
-    csv.writer(line, lineterminator="\r\n").writerow(["" if value is None else value for value in values])
-    return (line.getvalue().removesuffix("\r\n") + "\n").encode("utf-8")
 
 
 def json_line(values: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import unicodedata
@@ -15,7 +14,7 @@ from curriculumnet.images.archives import may_be_image
 from curriculumnet.images.stored import GONE
 from curriculumnet.images.tar import split_member
 from curriculumnet.noising.chance import digest
-from curriculumnet.sources.folders import IN_NO_CATEGORY
+from curriculumnet.sources.folders import IN_NO_CATEGORY, unfit
 from curriculumnet.sources.kinds import Source
 
 _SPLIT_FOLDERS = {"train", "val", "validation", "test"}
@@ -81,21 +80,16 @@ def check_labels(labels: Collection[str], given: str) -> None:
         One cannot, or all together would be read as splits.
     """
     for label in sorted(labels):
-        if not _is_folder_name(label):
+        if why := unfit(label):
             raise SourceError(
-                f"The category {label!r} of {given} cannot be the name of a folder: give it another name in the source."
+                f"The category {label!r} of {given} cannot name a folder, since its name {why}: give it another name "
+                "in the source."
             )
     if "train" in labels and set(labels) <= _SPLIT_FOLDERS:
         raise SourceError(
             f"The categories of {given} are {', '.join(sorted(labels))}: as folders they would be read as splits; give "
             "them other names in the source."
         )
-
-
-def _is_folder_name(label: str) -> bool:
-    forbidden = '/\0\\:*?"<>|' if os.name == "nt" else "/\0"
-    ends_badly = os.name == "nt" and label.endswith((".", " "))
-    return not (label.startswith(".") or ends_badly or set(label) & set(forbidden) or len(label.encode("utf-8")) > 255)
 
 
 def names_in_copy(pictures: Sequence[Picture]) -> dict[Picture, str]:

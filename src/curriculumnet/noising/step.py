@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections import Counter
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from curriculumnet.console import Grid, Progress, say, warn
 from curriculumnet.errors import SourceError, UsageError
+from curriculumnet.work.csv_lines import csv_line
 from curriculumnet.work.folder import WorkFolder, make_folder, writing
 
 if TYPE_CHECKING:
@@ -350,11 +349,8 @@ def _files(
     for split in ("val", "test"):
         clean = names_in_copy(found.get(split, ()))
         files |= {f"{split}/{picture.label}/{name}": picture for picture, name in clean.items()}
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(TRUTH_COLUMNS)
-    writer.writerows((name, row.label, row.true_label, row.kind, "", "") for name, row in sorted(crawl.items()))
-    return files, text.getvalue().encode("utf-8")
+    rows = ((name, row.label, row.true_label, row.kind, "", "") for name, row in sorted(crawl.items()))
+    return files, b"".join(map(csv_line, (TRUTH_COLUMNS, *rows)))
 
 
 def _write(

@@ -5,7 +5,9 @@ With ``train/``, ``val/`` and ``test/`` at the top the categories are the folder
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
 import sys
 
 from curriculumnet.images.archives import is_archive, may_be_image
@@ -16,6 +18,12 @@ IN_NO_CATEGORY = "in no category's folder"
 
 _NO_FILE = "no regular file"
 _OUTSIDE = "its name leads out of the archive"
+
+_LONGEST = 255
+"""Bytes that file systems take for a name."""
+
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for itself."""
 
 
 def recognise(place: Place, columns: Columns) -> bool:
@@ -90,6 +98,30 @@ def strangers(regular: list[str], others: list[str]) -> dict[str, str]:
     """
     strange = {name: _NO_FILE for name in set(others).difference(regular) if may_be_image(name)}
     return strange | {name: _OUTSIDE for name in others if _leads_outside(name)}
+
+
+def unfit(category: str) -> str:
+    r"""Return why a category cannot be a folder that is read as that category again; nothing where it can.
+
+    What is written here may be carried elsewhere: names that another system would refuse as a whole count as unfit,
+    letters that only Windows does not allow, and which are frequent, count only there.
+
+    >>> unfit("cat"), unfit("a/b"), unfit(".net")
+    ('', 'has a / or \\ or a zero byte in it', 'begins with a dot')
+    """
+    if set(category) & set("/\\\0"):
+        return "has a / or \\ or a zero byte in it"
+    if category.startswith("."):
+        return "begins with a dot"
+    if category.endswith((".", " ")):
+        return "ends with a dot or a space"
+    if _DEVICES.fullmatch(category):
+        return "is kept by Windows for a device"
+    if os.name == "nt" and any(letter < " " or letter in '<>:"|?*' for letter in category):
+        return "has a letter that Windows does not allow"
+    if len(category.encode("utf-8")) > _LONGEST:
+        return f"is longer than {_LONGEST} bytes"
+    return ""
 
 
 def _leads_outside(name: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from curriculumnet.exporting.delivery import Staging
-from curriculumnet.exporting.lines import csv_line
 from curriculumnet.exporting.options import Options
 from curriculumnet.exporting.pictures import COLUMNS, Picture, Selection
+from curriculumnet.work.csv_lines import csv_line
 
 TABLE = "labels.csv"
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 
 from curriculumnet.errors import InputError
 from curriculumnet.exporting.delivery import Staging
-from curriculumnet.exporting.lines import csv_line
 from curriculumnet.exporting.options import Options
 from curriculumnet.exporting.pictures import COLUMNS, Picture, Selection, seen_from
 from curriculumnet.images.tar import split_member
+from curriculumnet.sources.folders import unfit
+from curriculumnet.work.csv_lines import csv_line
 
 TABLE = "curriculum.csv"
 
-_LONGEST = 255
-"""Bytes that file systems take for a name."""
-
 _LONGEST_STEM = 180
 """Bytes of a picture's own name that are kept: with number and ending they stay below the longest."""
-
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for itself."""
 
 _NO_LETTERS = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 """What names on Windows may not hold."""
@@ -53,7 +47,11 @@ def write(selection: Selection, staging: Staging, options: Options) -> None:
         # It is finished last.
         return
     for name in selection.categories:
-        _check(name)
+        if why := unfit(name):
+            raise InputError(
+                f"The category {name!r} cannot name a folder, since its name {why}: give it another name by "
+                "`curriculumnet ingest --rename TABLE`, or choose another --format."
+            )
     made: set[str] = set()
     with staging.open(TABLE) as file:
         file.write(csv_line(["file_name", "label", "split", *COLUMNS, "original", "image_id"]))
@@ -68,27 +66,6 @@ def write(selection: Selection, staging: Staging, options: Options) -> None:
                 )
 
 
-def _check(category: str) -> None:
-    wrong = ""
-    if set(category) & set("/\\\0"):
-        wrong = "has a / or \\ or a zero byte in it"
-    elif category.startswith("."):
-        wrong = "begins with a dot"
-    elif category.endswith("."):
-        wrong = "ends with a dot"
-    elif _DEVICES.fullmatch(category):
-        wrong = "is kept by Windows for a device"
-    elif os.name == "nt" and _NO_LETTERS.search(category):
-        wrong = "has a letter that Windows does not allow"
-    elif len(category.encode("utf-8")) > _LONGEST:
-        wrong = f"is longer than {_LONGEST} bytes"
-    if wrong:
-        raise InputError(
-            f"The category {category!r} cannot name a folder, since its name {wrong}: rename it in the source and "
-            "ingest again, or choose another --format."
-        )
-
-
 def _make_folder(staging: Staging, picture: Picture, made: set[str]) -> None:
     folder = f"{picture.split}/{picture.label}"
     if folder in made:
@@ -97,7 +74,7 @@ def _make_folder(staging: Staging, picture: Picture, made: set[str]) -> None:
     if not staging.make_folder(folder):
         raise InputError(
             f"The category {picture.label!r} cannot have a folder of its own, since this disk takes its name for "
-            "another's: rename it in the source and ingest again, or choose another --format."
+            "another's: give it another name by `curriculumnet ingest --rename TABLE`, or choose another --format."
         )
 
 
