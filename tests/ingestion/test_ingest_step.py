@@ -227,6 +227,19 @@ def test_groups_stay_whole(crawl: Path, ingest: Callable[..., Any], tmp_path: Pa
     assert result.used["val"] == 6
 
 
+def test_it_is_said_where_large_groups_hold_out_more_than_was_asked_for(
+    crawl: Path, ingest: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(crawl.rglob("*.png"))
+    for size, said in ((2, False), (4, True)):
+        groups = {path: f"{path.parent.name}{n // size}" for n, path in enumerate(sorted(crawl.glob("cat/*.png")))}
+        lines = [f"{p.relative_to(crawl).as_posix()},{p.parent.name},{groups.get(p, '')}" for p in paths]
+        (crawl / "t.csv").write_text("file_name,label,group\n" + "\n".join(lines), encoding="utf-8")
+        capsys.readouterr()
+        ingest(crawl / "t.csv", val_share=0.1)
+        assert ("Of cat more than twice --val-share is held out" in capsys.readouterr().err) == said
+
+
 def test_the_order_of_a_table_is_kept_and_asked_of_the_crawl_only(
     crawl: Path, ingest: Callable[..., Any], write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,8 +53,7 @@ def hold_out(
     picture = same_pictures(digests)
     unit = _connected(picture, [group for group in groups if (group >= 0).any()])
     count = np.bincount(category)
-    target = np.where(count >= LEAST, np.maximum(1, np.rint(count * share)), 0).astype(np.int64)
-    target = np.minimum(target, np.maximum(count - 1, 0))
+    target = to_hold_out(count, share)
     rows, starts, ends = _units_in_seeded_order(unit, _shuffled(digests, seed))
     kinds, wanted, size = category[rows], target.tolist(), count.tolist()
     taken, left = [0] * len(wanted), int(target.sum())
@@ -72,6 +71,12 @@ def hold_out(
             chosen[rows[start:end]] = True
     _give_each_one(chosen, category, rows, np.sort(starts), target)
     return chosen
+
+
+def to_hold_out(count: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Return how many images of each category are to be held out, of how many it has."""
+    target = np.where(count >= LEAST, np.maximum(1, np.rint(count * share)), 0).astype(np.int64)
+    return np.minimum(target, np.maximum(count - 1, 0))
 
 
 def _give_each_one(

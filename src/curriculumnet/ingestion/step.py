@@ -725,7 +725,7 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
 
     from curriculumnet.ingestion.findings import STATES
     from curriculumnet.ingestion.rows import few
-    from curriculumnet.ingestion.splits import LEAST, hold_out
+    from curriculumnet.ingestion.splits import hold_out, to_hold_out
     from curriculumnet.ingestion.states import KEYS
 
     train, val = tables.SPLITS.index("train"), tables.SPLITS.index("val")
@@ -750,13 +750,17 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
         warn("No pictures could be held out for validation: the categories or groups do not allow it.")
     elif val_share > 0:
         counts = np.bincount(category)
-        without = np.flatnonzero((counts >= LEAST) & (np.bincount(category, held, minlength=len(counts)) == 0))
-        if len(without):
-            texts = rows.column("labels").dictionary.to_pylist()
-            warn(
-                f"No picture could be held out of {few([texts[codes[each]] for each in without])}: their groups do not "
-                "allow it."
-            )
+        wanted, got = to_hold_out(counts, val_share), np.bincount(category, held, minlength=len(counts))
+        texts = rows.column("labels").dictionary.to_pylist()
+        for which, what in (
+            ((wanted > 0) & (got == 0), "No picture could be held out of {}: their groups do not allow it."),
+            (
+                got > 2 * wanted,
+                "Of {} more than twice --val-share is held out for validation: their groups are large, and stay whole.",
+            ),
+        ):
+            if which.any():
+                warn(what.format(few([texts[codes[each]] for each in np.flatnonzero(which)])))
     return splits
 
 
