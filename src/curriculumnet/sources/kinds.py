@@ -298,7 +298,7 @@ def _located(holder: Holder, name: str, inner: str, given: str) -> tuple[Bytes, 
 def source_name(given: str | os.PathLike[str]) -> str:
     """Return what a source is called: the last part of its path, without the ending of a file.
 
-    >>> source_name("data/pets.tar#pets/crawl"), source_name("data/pets.csv"), source_name("data/my.pets/")
+    >>> source_name("data/pets.tar#pets/crawl"), source_name("data/pets.csv"), source_name("data/my.pets.csv")
     ('crawl', 'pets', 'my.pets')
     """
     path, inner = split_root(given)
