@@ -269,6 +269,21 @@ def test_what_is_no_source_gets_a_sentence(write: Write, name: str, data: bytes,
     assert raised.value.exit_code == 3
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_list_is_called_by_where_it_lies(write: Write, tmp_path: Path, packed: bool, whole: bool) -> None:
+    write("set/1.txt", b"a.png 0\n")
+    write("set/categories.txt", "cat\ndog\n".encode("utf-16"))
+    given, called = tmp_path / "set", f"{tmp_path}/set/categories.txt"
+    if packed:
+        given, called = tmp_path / "set.tar", f"{tmp_path}/set.tar#categories.txt"
+        with tarfile.open(given, "w") as tar:
+            tar.add(tmp_path / "set", ".")
+    with pytest.raises(SourceError) as raised:
+        read_source(given if whole else f"{given}{'#' if packed else '/'}1.txt")
+    assert str(raised.value).startswith(f"{called} is UTF-16")
+
+
 def test_pictures_in_cells_are_for_the_one_who_unpacks(tmp_path: Path) -> None:
     rows = [{"image": {"bytes": b"1", "path": "1.jpg"}, "label": 1}]
     with pytest.raises(SourceError, match=r"is a table that holds its pictures, and .* cannot be read in place"):

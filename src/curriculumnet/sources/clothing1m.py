@@ -45,7 +45,7 @@ def read(place: Place, columns: Columns) -> Listing:
     """
     del columns
     folder = _folder(place) or ""
-    categories = lines(place.files, posixpath.join(folder, _CATEGORIES), place.given)
+    categories = lines(place, posixpath.join(folder, _CATEGORIES))
     names: list[str] = []
     labels: list[str] = []
     splits: list[str | None] = []
@@ -53,7 +53,7 @@ def read(place: Place, columns: Columns) -> Listing:
         if not place.has(posixpath.join(folder, keys)):
             continue
         known = dict(indexed_lines(place, posixpath.join(folder, values), categories, _CATEGORIES))
-        for key in map(file_name, lines(place.files, posixpath.join(folder, keys), place.given)):
+        for key in map(file_name, lines(place, posixpath.join(folder, keys))):
             if key not in known:
                 raise SourceError(
                     f"{key}, named in {place.called(posixpath.join(folder, keys))}, has no label in {values}: fetch "

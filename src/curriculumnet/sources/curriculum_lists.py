@@ -31,7 +31,7 @@ def read(place: Place, columns: Columns) -> Listing:
         A line has no label, or an index that no category has.
     """
     del columns
-    categories = lines(place.files, _CATEGORIES, place.given)
+    categories = lines(place, _CATEGORIES)
     names: list[str] = []
     labels: list[str] = []
     splits: list[str | None] = []

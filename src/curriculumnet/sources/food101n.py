@@ -34,7 +34,7 @@ def read(place: Place, columns: Columns) -> Listing:
         A line names no category, or a verdict that is none.
     """
     del columns
-    names = lines(place.files, _LIST, place.given)[1:]
+    names = lines(place, _LIST)[1:]
     strange = next((name for name in names if "/" not in name), None)
     if strange is not None:
         raise SourceError(
@@ -58,7 +58,7 @@ def read(place: Place, columns: Columns) -> Listing:
 def _verified(place: Place) -> dict[str, bool]:
     """Return what people said of the pictures of the validation list."""
     found = {}
-    for line in lines(place.files, _VERIFIED, place.given)[1:] if place.has(_VERIFIED) else ():
+    for line in lines(place, _VERIFIED)[1:] if place.has(_VERIFIED) else ():
         name, _, verdict = line.partition("\t")
         if verdict.strip() not in ("0", "1"):
             raise SourceError(

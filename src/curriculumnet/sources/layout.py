@@ -43,8 +43,9 @@ class Place:
         return self.files.stamp(name).size != GONE
 
     def called(self, name: str) -> str:
-        """Return what to call a file of it in a message."""
-        return joined(self.given, name)
+        """Return what to call a file in its folder in a message."""
+        folder = self.given.removesuffix(self.name) if self.name else self.given
+        return joined(folder.removesuffix("#"), name) if folder else name
 
 
 @dataclass(frozen=True)

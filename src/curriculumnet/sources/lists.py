@@ -39,7 +39,7 @@ def read(place: Place, columns: Columns) -> Listing:
     del columns
     found = list(lines_of(place.files, place.name, place.given))
     if place.files.stamp(_CATEGORIES).size != GONE and all(label.isdecimal() for _, label in found):
-        categories = lines(place.files, _CATEGORIES, place.given)
+        categories = lines(place, _CATEGORIES)
         found = [(name, categories[int(label)] if int(label) < len(categories) else label) for name, label in found]
     names, labels = [name for name, _ in found], [label for _, label in found]
     return make_listing(place.files.root, names, labels, [None] * len(names), unlabelled="no label")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import Bytes
+from curriculumnet.sources.layout import Place
 
 LINE_END = re.compile(r"\r\n|\n|\r")
 """What ends a line: names may hold what else does so in Unicode."""
@@ -53,15 +53,15 @@ def file_name(written: str) -> str:
     return name.removeprefix("./").rstrip("/")
 
 
-def lines(files: Bytes, name: str, given: str) -> list[str]:
-    """Return the lines of a list that are not empty, without the spaces around them.
+def lines(place: Place, name: str) -> list[str]:
+    """Return the lines of a list in a place that are not empty, without the spaces around them.
 
     Raises
     ------
     SourceError
         It may not be read, or is UTF-16.
     """
-    text = text_of(files, name, posixpath.join(given, name))
+    text = text_of(place.files, name, place.called(name))
     return [line.strip() for line in LINE_END.split(text) if line.strip()]
 
 

@@ -75,7 +75,7 @@ def read(place: Place, columns: Columns) -> Listing:
     SourceError
         A sample has no label, or its `.json` cannot be read.
     """
-    categories = lines(place.files, _CATEGORIES, place.given) if place.has(_CATEGORIES) else []
+    categories = lines(place, _CATEGORIES) if place.has(_CATEGORIES) else []
     titles = [columns.label, *_KEPT, *(title for title in (columns.group, columns.rank) if title)]
     cells: Cells = {title: [] for title in dict.fromkeys([columns.file, *titles])}
     strange: dict[int, tuple[str, str]] = {}

@@ -50,7 +50,7 @@ def read(place: Place, columns: Columns) -> Listing:
         A list names a category that `synsets.txt` does not have, or is not as such lists are.
     """
     del columns
-    categories = [_category(line) for line in lines(place.files, f"{_INFO}/synsets.txt", place.given)]
+    categories = [_category(line) for line in lines(place, f"{_INFO}/synsets.txt")]
     names: list[str] = []
     labels: list[str] = []
     splits: list[str | None] = []
@@ -113,7 +113,7 @@ def _queries(place: Place, engine: str) -> dict[int, str]:
     """Return the queries by their numbers; WebVision 1.0 has a file for each engine, 2.0 one for both."""
     for name in (f"{_INFO}/queries_{engine}.txt", f"{_INFO}/queries.txt"):
         if place.has(name):
-            parted = (line.partition(" ") for line in lines(place.files, name, place.given))
+            parted = (line.partition(" ") for line in lines(place, name))
             return {int(number): query.replace("+", " ") for number, _, query in parted if number.isdecimal()}
     return {}
 
