@@ -88,12 +88,26 @@ class _Commands(typer.core.TyperGroup):
             return name, _command(command), rest
 
 
+_PHRASES = {"valid integer": "a whole number", "valid number": "a number"}
+
+
 class _Screen(typer.core.TyperCommand):
     """A command whose help fits one screen: a line per flag, and an example at the end."""
 
     sentence: str
     flags: tuple[Flag, ...]
     example: str
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            # What reads the words is a library of typer's, and speaks of its own types.
+            for phrase, kind in _PHRASES.items():
+                if phrase in error.message:
+                    error.message = f"it must be {kind}."
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         del ctx

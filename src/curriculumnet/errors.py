@@ -57,7 +57,7 @@ class UnknownNameError(UsageError):
         if len(names) <= 8:
             allowed = f"it must be one of {', '.join(names)}" if names else f"there is no {kind} yet"
         elif near:
-            allowed = f"the nearest names are {', '.join(near)}"
+            allowed = f"the nearest {'name is' if len(near) == 1 else 'names are'} {', '.join(near)}"
         else:
             allowed = f"none of the {len(names)} known names is near it"
         message = f"There is no {kind} {name!r}: {allowed}."

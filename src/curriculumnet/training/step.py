@@ -298,6 +298,8 @@ def train(
             "precision": precision,
         },
     )
+    # Before anything is loaded that takes seconds; what is not given has a default that can be meant.
+    check_ranges(given)
     if curriculum is not None and not how.uses_curriculum:
         raise UsageError(f"--curriculum is for recipes that follow one, which {recipe} does not: leave it out.")
     ranks = Ranks.here()
@@ -382,7 +384,6 @@ def train(
         }
         # Not there where they are the default: what was trained before there were such settings is trained already.
         settings |= {name: value for name, value in later.items() if value != LATER[name]}
-        check_ranges(settings | {"workers": workers, "devices": devices, "checkpoint_minutes": checkpoint_minutes})
         record = folder.finished(f"train:{run}", inputs, settings)
         if record:
             console.say(f"Run {run} is up to date; nothing to do.", quiet=quiet)
