@@ -7,10 +7,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculumnet.reporting.charts import decision_graph, learning_charts, line_charts, share_span, span
+from curriculumnet.reporting.charts import (
+    decision_graph,
+    learning_charts,
+    line_charts,
+    share_span,
+    span,
+    teacher_charts,
+)
 from curriculumnet.reporting.contents import Contents, Curriculum, Run
 from curriculumnet.work import tables
 
@@ -93,6 +101,44 @@ def test_curves_mark_where_stages_begin() -> None:
     assert chart.lines[0].last == "1"
 
 
+@pytest.mark.parametrize(
+    ("starts", "texts"),
+    [
+        ((50, 75), ["stage 2", "stage 3"]),
+        ((50, 60), ["stage 2", ""]),
+        ((70, 90), ["stage 2", ""]),
+        ((60, 99), ["stage 2", "stage 3"]),
+    ],
+)
+def test_names_of_stages_do_not_lie_over_each_other(starts: tuple[int, int], texts: list[str]) -> None:
+    table = history(train_loss=[(10, 1, 3.0), (starts[0], 2, 2.0), (starts[1], 3, 1.5), (100, 3, 1.0)])
+    (chart,) = charts(table, table)
+    assert [border.at for border in chart.borders] == [float(each) for each in sorted(2 * starts)]
+    assert [border.text for border in chart.borders] == [texts[0], "", texts[1], ""]
+    assert [border.is_before for border in chart.borders[::2]] == [False, starts[1] > 88]
+
+
+def test_a_run_that_was_measured_once_is_a_point() -> None:
+    table = history(train_loss=[(10, 1, 3.0), (20, 1, 2.0)])
+    (chart,) = charts(table, history(train_loss=[(20, 1, 2.5)]))
+    assert [line.is_point for line in chart.lines] == [False, True]
+    start, end = chart.lines[1].path[1:].split("L")
+    assert start == end
+
+
+@pytest.mark.parametrize("n_subsets", [2, 3, 5])
+def test_what_a_teacher_gave_to_the_subsets_is_one_chart(n_subsets: int) -> None:
+    shares = {f"share_subset_{n}": [(10, 1, 1 / n_subsets), (20, 1, 0.1 * n)] for n in range(n_subsets)}
+    runs = (Run("taught", {}, [], history(train_loss=[(10, 1, 3.0)], **shares)), Run("plain", {}, [], None))
+    (chart,) = teacher_charts(Contents({}, pa.table({}), None, runs, 0, []))
+    assert "taught" in chart.title
+    assert [line.last for line in chart.lines] == [f"{10 * n}.0\u202f%" for n in range(n_subsets)]
+    names = [line.name for line in chart.lines]
+    assert names == (
+        ["clean", "noisy", "highly noisy"] if n_subsets == 3 else [f"subset {n}" for n in range(n_subsets)]
+    )
+
+
 def test_long_histories_become_means_and_lost_values_are_left_out() -> None:
     long = [(step, 1, 2.0 + (step % 2)) for step in range(1, 5001)]
     (chart,) = charts(
@@ -101,7 +147,7 @@ def test_long_histories_become_means_and_lost_values_are_left_out() -> None:
     assert chart.lines[0].path.count("L") == 119
     assert chart.lines[0].last.startswith("2.")
     (chart,) = charts(history(test_loss=[(1, 1, float("nan")), (2, 1, 1.0), (3, 1, float("inf"))]))
-    assert chart.lines[0].path.count("L") == 0
+    assert chart.lines[0].is_point
 
 
 def test_only_what_was_measured_is_drawn_and_errors_are_percent() -> None:

@@ -22,6 +22,9 @@ _SIDE = 1000
 _POINTS = 120
 """Points of a curve; of a longer history each is a mean, which also calms the training loss of single batches."""
 
+_TEXT = 12
+"""How much of a chart's width the name of a stage takes, in percent, where charts are narrow."""
+
 _LABELS = 5
 """Labels of an axis, roughly."""
 
@@ -31,11 +34,12 @@ CURVES = (
     ("val_top1_error", "Top-1 error on validation images", "%"),
     ("val_loss", "Validation loss", "nats"),
     ("train_loss", "Training loss", "nats"),
-    ("share_subset_0", "Places that the teacher gave to clean images", "%"),
-    ("share_subset_1", "Places that the teacher gave to noisy images", "%"),
-    ("share_subset_2", "Places that the teacher gave to highly noisy images", "%"),
+    ("share_taking_part", "Training images that took part", "%"),
 )
 """The metrics of `history.parquet` that are drawn, with a chart's title and unit."""
+
+_TEACHER = "share_subset_"
+"""How the metrics of a teacher begin that say which share of the places each subset gets."""
 
 COLOURS = 8
 """Colours that runs are told apart by."""
@@ -64,12 +68,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: whose it is, the number of its colour, its path, and its last value in words."""
+    """A curve: whose it is, the number of its colour, its path, its last value in words, whether it is one point."""
 
     name: str
     colour: int
     path: str
     last: str
+    is_point: bool
 
     @property
     def spoken(self) -> str:
@@ -79,11 +84,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Border:
-    """Where a stage begins, in percent."""
+    """Where a stage begins, in percent, and what is written behind it, or before it.
+
+    The text is empty where another's stands.
+    """
 
     at: float
     text: str
     colour: int
+    is_before: bool
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,27 @@ def line_charts(contents: Contents) -> list[LineChart]:
         drawn = [curve for curve in curves if len(curve.steps)]
         if drawn:
             charts.append(_line_chart(metric, title, unit, drawn, float(max(last_steps))))
+    return charts
+
+
+def teacher_charts(contents: Contents) -> list[LineChart]:
+    """Return, for each run that had a teacher, how it shared out the places in batches among the subsets."""
+    import pyarrow.compute as pc
+
+    charts = []
+    for run in contents.runs:
+        if run.history is None:
+            continue
+        found = [name for name in pc.unique(run.history["metric"]).to_pylist() if name.startswith(_TEACHER)]
+        if found:
+            names = wording.subset_names(len(found))
+            curves = [
+                _Curve(replace(run, name=name, history=None), subset % COLOURS, *_measured(run, f"{_TEACHER}{subset}"))
+                for subset, name in enumerate(names)
+            ]
+            title = f"Places that the teacher of {run.name} gave to the images of each subset"
+            drawn = [curve for curve in curves if len(curve.steps)]
+            charts.append(_line_chart("share_subset", title, "%", drawn, float(pc.max(run.history["step"]).as_py())))
     return charts
 
 
@@ -306,15 +336,24 @@ def _line_chart(metric: str, title: str, unit: str, drawn: Sequence[_Curve], las
             curve.colour,
             _path(_units(curve.steps, x), _SIDE - _units(curve.values, y)),
             wording.percent(float(curve.values[-1])) if percent else wording.number(float(curve.values[-1])),
+            len(curve.steps) == 1,
         )
         for curve in drawn
     )
-    borders = tuple(
-        Border(x.at(step), f"stage {stage}", curve.colour)
-        for curve in drawn
-        for stage, step in _stage_borders(curve.run)
-    )
-    return LineChart(metric, title, unit, x, y, lines, borders)
+    return LineChart(metric, title, unit, x, y, lines, _borders(drawn, x))
+
+
+def _borders(drawn: Sequence[_Curve], x: Span) -> tuple[Border, ...]:
+    """Return where stages begin, from left to right; of texts that would lie over each other the first is kept."""
+    found = sorted((x.at(step), stage, curve.colour) for curve in drawn for stage, step in _stage_borders(curve.run))
+    borders, free = [], 0.0
+    for at, stage, colour in found:
+        is_before = at > 100 - _TEXT
+        fits = at - _TEXT * is_before >= free
+        borders.append(Border(at, f"stage {stage}" if fits else "", colour, is_before))
+        if fits:
+            free = at + _TEXT
+    return tuple(borders)
 
 
 def _stage_borders(run: Run) -> list[tuple[int, float]]:
@@ -326,7 +365,9 @@ def _stage_borders(run: Run) -> list[tuple[int, float]]:
 
 
 def _path(across: np.ndarray, down: np.ndarray) -> str:
-    return "M" + "L".join(f"{a} {b}" for a, b in zip(across, down, strict=True))
+    points = [f"{a} {b}" for a, b in zip(across, down, strict=True)]
+    # One point is drawn as a line to itself: a path without a line shows nothing.
+    return "M" + "L".join(points if len(points) > 1 else 2 * points)
 
 
 def _units(values: np.ndarray, along: Span) -> np.ndarray:

@@ -16,7 +16,14 @@ from curriculumnet.console import duration
 from curriculumnet.reporting import wording
 from curriculumnet.reporting.account import Account, account
 from curriculumnet.reporting.categories import Category, categories, noisiest
-from curriculumnet.reporting.charts import DecisionGraph, LineChart, decision_graph, learning_charts, line_charts
+from curriculumnet.reporting.charts import (
+    DecisionGraph,
+    LineChart,
+    decision_graph,
+    learning_charts,
+    line_charts,
+    teacher_charts,
+)
 from curriculumnet.reporting.contents import Contents
 from curriculumnet.reporting.figures import Cell, Differences, RunTable, differences, mirrored_unawares, run_tables
 from curriculumnet.reporting.strips import Strip, by_category, strip
@@ -104,7 +111,7 @@ def sections(contents: Contents, verdict: Verdict, pair: tuple[str, str] | None,
         rows=rows,
         strips=[strip(contents, category, tables[category.index], limits.each) for category in drawn],
         graphs=[graph for graph in graphs if graph is not None],
-        curves=[*line_charts(contents), *learning_charts(contents)],
+        curves=[*line_charts(contents), *teacher_charts(contents), *learning_charts(contents)],
         versus=versus(contents, pair, rows),
         subset_names=names,
     )
