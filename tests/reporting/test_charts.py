@@ -97,17 +97,17 @@ def charts(*histories: pa.Table) -> list[Any]:
 def test_curves_mark_where_stages_begin() -> None:
     table = history(train_loss=[(10, 1, 3.0), (20, 1, 2.0), (30, 2, 1.5), (40, 3, 1.0)])
     (chart,) = charts(table)
-    assert [(border.at, border.text) for border in chart.borders] == [(75.0, "stage 2"), (100.0, "stage 3")]
+    assert [(border.at, border.text) for border in chart.borders] == [(75.0, "stage 2"), (100.0, "")]
     assert chart.lines[0].last == "1"
 
 
 @pytest.mark.parametrize(
     ("starts", "texts"),
     [
-        ((50, 75), ["stage 2", "stage 3"]),
-        ((50, 60), ["stage 2", ""]),
-        ((70, 90), ["stage 2", ""]),
-        ((60, 99), ["stage 2", "stage 3"]),
+        ((50, 70), ["stage 2", "stage 3"]),
+        ((50, 69), ["stage 2", ""]),
+        ((50, 85), ["stage 2", ""]),
+        ((50, 99), ["stage 2", "stage 3"]),
     ],
 )
 def test_names_of_stages_do_not_lie_over_each_other(starts: tuple[int, int], texts: list[str]) -> None:
@@ -115,7 +115,7 @@ def test_names_of_stages_do_not_lie_over_each_other(starts: tuple[int, int], tex
     (chart,) = charts(table, table)
     assert [border.at for border in chart.borders] == [float(each) for each in sorted(2 * starts)]
     assert [border.text for border in chart.borders] == [texts[0], "", texts[1], ""]
-    assert [border.is_before for border in chart.borders[::2]] == [False, starts[1] > 88]
+    assert [border.is_before for border in chart.borders[::2]] == [False, starts[1] > 80]
 
 
 def test_a_run_that_was_measured_once_is_a_point() -> None:

@@ -22,7 +22,7 @@ _SIDE = 1000
 _POINTS = 120
 """Points of a curve; of a longer history each is a mean, which also calms the training loss of single batches."""
 
-_TEXT = 12
+_TEXT = 20
 """How much of a chart's width the name of a stage takes, in percent, where charts are narrow."""
 
 _LABELS = 5
@@ -194,7 +194,7 @@ def teacher_charts(contents: Contents) -> list[LineChart]:
                 _Curve(replace(run, name=name, history=None), subset % COLOURS, *_measured(run, f"{_TEACHER}{subset}"))
                 for subset, name in enumerate(names)
             ]
-            title = f"Places that the teacher of {run.name} gave to the images of each subset"
+            title = f"Share of each subset in the batches of {run.name}, as its teacher chose it"
             drawn = [curve for curve in curves if len(curve.steps)]
             charts.append(_line_chart("share_subset", title, "%", drawn, float(pc.max(run.history["step"]).as_py())))
     return charts
