@@ -450,7 +450,7 @@ def test_handlers_of_signals_are_those_of_before(work):
     assert {number: signal.getsignal(number) for number in before} == before
 
 
-@pytest.mark.parametrize("damage", ["cut short", "emptied", "overwritten"])
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "overwritten", "one bit of a weight"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(work, monkeypatch, capsys, damage):
     options = SMALL | {"epochs": 3, "precision": "float32", "checkpoint_minutes": 0, "quiet": False}
     cn.train(work, recipe="model-d", name="whole", **options)
@@ -461,7 +461,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(work, monkeyp
     monkeypatch.setattr(loader, "load", through)
     newest = work / "runs/stopped/checkpoints/step-00000004.pt"
     data = newest.read_bytes()
-    newest.write_bytes({"cut short": data[:-1000], "emptied": b"", "overwritten": b"x" * len(data)}[damage])
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    harm = {"cut short": data[:-1000], "emptied": b"", "overwritten": b"x" * len(data), "one bit of a weight": flipped}
+    newest.write_bytes(harm[damage])
     capsys.readouterr()
     cn.train(work, recipe="model-d", name="stopped", **options)
     said = capsys.readouterr().err

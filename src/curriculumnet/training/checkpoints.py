@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from curriculumnet.work.folder import WorkFolder
 
@@ -62,9 +64,10 @@ def load(folder: WorkFolder, run: str, key: dict[str, Any], told: Callable[[str]
 
     for step, name in reversed(_found(folder, run)):
         try:
+            _check_sums(folder.file(name))
             state: dict[str, Any] = torch.load(folder.file(name), map_location="cpu", weights_only=True)
             same, known = state["key"] == key, state.get("format") == FORMAT
-        except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+        except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, UnpicklingError, BadZipFile) as error:
             reason = shorten(str(error).splitlines()[0], 80) if str(error) else type(error).__name__
             told(f"The checkpoint of step {step:,} is damaged ({reason}) and is passed over.")
             continue
@@ -73,6 +76,19 @@ def load(folder: WorkFolder, run: str, key: dict[str, Any], told: Callable[[str]
         if same:
             told(f"The checkpoint of step {step:,} is of another version of curriculumnet and is passed over.")
     return None
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the parts of a checkpoint, which is a zip, with their checksums: torch does not.
+
+    Raises
+    ------
+    OSError, BadZipFile
+    """
+    with ZipFile(path) as parts:
+        damaged = parts.testzip()
+    if damaged is not None:
+        raise BadZipFile("its bytes are not those that were written")
 
 
 def delete(folder: WorkFolder, run: str) -> None:
