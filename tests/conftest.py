@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 OFFLINE = Path(__file__).parent / "contracts" / "offline"
 
@@ -18,6 +19,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.enviro
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Help and tables are fitted to the terminal's width.
 os.environ["COLUMNS"] = "100"
+
+# How fast a machine is decides no test.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # A runner that was started in the background has Ctrl-C switched off, and so has all that it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

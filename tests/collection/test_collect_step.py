@@ -407,7 +407,7 @@ ANSWERS = (
 )  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=25), st.integers(1, 12), st.integers(1, 8))
 def test_whatever_the_server_answers_each_row_is_written_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, server: Server, paths: list[str], shard_size: int, at_once: int
@@ -443,7 +443,7 @@ STATUS_LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(STATUS_LINES, HEADS, st.binary(max_size=40)), min_size=20, max_size=20))
 def test_nothing_that_is_sent_in_place_of_http_ends_the_command(
     tmp_path_factory: pytest.TempPathFactory, server: Server, sent: list[tuple[str, list[tuple[str, str]], bytes]]

@@ -227,7 +227,7 @@ RUNS = st.lists(st.tuples(st.integers(0, 45), st.floats(0, 1), st.booleans()), m
 FIGURES = ("count", "successes", "failed_to_download", "failed_to_resize", "status_dict", "bytes")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(runs=RUNS, size=st.sampled_from([3, 4, 12]), at_once=st.sampled_from([1, 4]))
 def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     tmp_path_factory: pytest.TempPathFactory,

@@ -87,14 +87,14 @@ def small_whole_features(draw, lowest=-2, highest=3):
     return np.concatenate([rows, rows[copies]])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(small_whole_features(), st.sampled_from([0, 1, 10, 33.3, 50, 60, 70, 99, 100]))
 def test_whole_numbers_equal_a_plain_reading_exactly(features, percent):
     found = density_peaks(features, cutoff_percent=percent)
     same_in_all(found, naive_peaks(naive_distances(features), percent))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(small_whole_features(), st.sampled_from([None, 0.0, 1.0]), st.sampled_from(["sqeuclidean", "cosine"]))
 def test_directions_equal_a_plain_reading(features, mean, metric):
     mean = None if mean is None else np.full(features.shape[1], mean)
@@ -110,7 +110,7 @@ def test_directions_equal_a_plain_reading(features, mean, metric):
     assert found.distance_to_centre == pytest.approx(D[found.centre], abs=2e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small_whole_features())
 def test_the_gaussian_kernel_equals_a_plain_reading(features):
     density, *_, cutoff = naive_peaks(naive_distances(features), kernel="gaussian")

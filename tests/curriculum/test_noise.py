@@ -87,7 +87,7 @@ def test_others_that_are_all_alike_tell_nothing():
     assert noise_rate(np.eye(4), np.ones((50, 4))) is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 60), st.integers(20, 80), st.integers(0, 10_000))
 def test_what_always_holds(n, m, seed):
     rng = np.random.default_rng(seed)

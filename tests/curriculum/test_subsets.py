@@ -39,7 +39,7 @@ far_apart = st.lists(
 real = st.lists(st.floats(-100, 100, width=32).map(lambda value: round(value, 9)), min_size=1, max_size=9)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(whole, far_apart, real), st.integers(1, 5))
 def test_the_cut_is_the_best_of_all_cuts_and_ties_go_to_the_cleaner(values, n_subsets):
     assert split(np.array(values), n_subsets).tolist() == best_of_all_cuts(values, n_subsets)
@@ -96,7 +96,7 @@ def test_one_subset_takes_all():
     assert split(np.arange(9.0), 1).tolist() == [0] * 9
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 30).map(float), min_size=1, max_size=40), st.randoms())
 def test_the_order_of_the_values_changes_nothing(values, random):
     order = list(range(len(values)))
@@ -120,7 +120,7 @@ def test_a_hundred_thousand_values_in_five_subsets():
     assert np.bincount(subset).tolist() == pytest.approx([10_700, 24_300, 30_000, 24_300, 10_700], rel=0.05)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 6).map(float), min_size=1, max_size=20))
 def test_cleanliness_is_the_middle_rank(values):
     found = rank_cleanliness(np.array(values))

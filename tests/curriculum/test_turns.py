@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.curriculum import threads as threads_module
@@ -12,7 +12,6 @@ from curriculumnet.curriculum.threads import thread_count
 from curriculumnet.curriculum.turns import in_turn
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 1, 299, 300, 301, 5_999, 6_000, 40_000]), max_size=40), st.integers(1, 5))
 def test_each_is_ordered_once_and_given_with_its_result(sizes, threads):
     with pytest.MonkeyPatch.context() as patch:

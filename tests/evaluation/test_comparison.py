@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.evaluation.comparison import compare
@@ -18,7 +18,6 @@ def two_runs(draw):
     return run, baseline, rng.choice([0, 2, 3, 7], n)
 
 
-@settings(deadline=None)
 @given(two_runs())
 def test_a_difference_is_that_of_the_errors(found):
     run, baseline, targets = found
@@ -28,7 +27,6 @@ def test_a_difference_is_that_of_the_errors(found):
     assert won.low <= won.value <= won.high
 
 
-@settings(deadline=None)
 @given(two_runs())
 def test_categories_are_counted_one_by_one(found):
     run, baseline, targets = found
@@ -38,7 +36,6 @@ def test_categories_are_counted_one_by_one(found):
     assert (won.improved, won.fell, won.unchanged) == counted
 
 
-@settings(deadline=None)
 @given(two_runs())
 def test_swapping_the_runs_turns_the_difference(found):
     run, baseline, targets = found

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.evaluation.intervals import paired_interval, share_interval
@@ -38,7 +38,6 @@ def test_an_exact_interval_is_the_one_that_drawing_images_gives(count, n):
     assert one(count, n) == pytest.approx(expected, abs=1.01 / n)
 
 
-@settings(deadline=None)
 @given(counts())
 def test_a_share_lies_in_its_interval(found):
     count, _, n = found
@@ -62,7 +61,6 @@ def test_a_paired_interval_is_that_of_the_exact_distribution(better, worse, n):
     assert paired_interval(better, worse, n, 0) == pytest.approx(expected, abs=1.01 / n)
 
 
-@settings(deadline=None)
 @given(counts(), st.integers(0, 5))
 def test_a_difference_lies_in_its_interval(found, seed):
     better, worse, n = found

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.evaluation.metrics import figures, is_wrong, label_ranks, metrics_of
@@ -26,7 +26,6 @@ def answers(draw, least=2, most=9):
     return probabilities, rng.integers(0, n_categories, n)
 
 
-@settings(deadline=None)
 @given(answers())
 def test_ranks_are_those_of_sorting(found):
     probabilities, targets = found
@@ -34,7 +33,6 @@ def test_ranks_are_those_of_sorting(found):
     assert label_ranks(probabilities, targets).tolist() == expected
 
 
-@settings(deadline=None)
 @given(answers())
 def test_the_first_place_is_where_argmax_is(found):
     probabilities, targets = found
@@ -69,7 +67,6 @@ def test_top5_is_left_out_where_it_says_nothing(n_categories, metrics):
     assert tuple(dict.fromkeys(row["metric"] for row in rows)) == metrics
 
 
-@settings(deadline=None)
 @given(answers(least=6))
 def test_figures_hold_together(found):
     probabilities, targets = found
@@ -91,7 +88,6 @@ def test_figures_hold_together(found):
         assert by_metric["top5_error"][category]["value"] <= row["value"]
 
 
-@settings(deadline=None)
 @given(answers(), st.randoms(use_true_random=False))
 def test_the_order_of_images_makes_no_difference(found, random):
     probabilities, targets = found

@@ -53,7 +53,6 @@ def cached(pictures, sizes, side, path, workers=0):
     sizes=st.lists(st.one_of(st.just((0, 0)), st.tuples(st.integers(1, 5000), st.integers(1, 5000)))),
     side=st.integers(1, 800),
 )
-@settings(deadline=None)
 def test_pictures_lie_one_after_another_and_none_is_larger_than_it_was(sizes, side):
     widths, heights = np.array(sizes, np.int32).reshape(-1, 2).T
     layout = Layout.plan(widths, heights, side)
@@ -86,7 +85,7 @@ def test_what_is_not_reduced_gives_the_same_views_to_the_bit(tmp_path, ending):
 
 
 @given(width=st.integers(20, 400), height=st.integers(20, 400), seed=st.integers(0, 2**32), side=st.integers(16, 60))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_same_seed_gives_the_same_crop_to_within_a_kept_pixel(tmp_path_factory, width, height, seed, side):
     home = tmp_path_factory.mktemp("ramp")
     pictures, sizes = saved(home, [ramp(width, height)])

@@ -420,7 +420,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),
     cut=st.floats(0, 1),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_the_bytes_there_is_a_picture_or_a_reason(format, flips, cut):
     data = bytearray(encoded(plain(), format))
     for place, value in flips:

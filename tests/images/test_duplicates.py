@@ -46,14 +46,12 @@ def test_digests_are_of_sixteen_bytes_and_tell_pictures_apart() -> None:
     assert len(pixel_digest(wide)) == 32
 
 
-@settings(deadline=None)
 @given(rows)
 def test_first_of_each_is_what_a_loop_finds(pairs: list[tuple[int, int]]) -> None:
     picture, category = (np.array([pair[place] for pair in pairs], dtype=np.int64) for place in (0, 1))
     assert first_of_each(picture, category).tolist() == [pairs.index(pair) for pair in pairs]
 
 
-@settings(deadline=None)
 @given(rows)
 def test_conflicts_are_what_a_loop_finds(pairs: list[tuple[int, int]]) -> None:
     picture, category = (np.array([pair[place] for pair in pairs], dtype=np.int64) for place in (0, 1))
@@ -61,7 +59,6 @@ def test_conflicts_are_what_a_loop_finds(pairs: list[tuple[int, int]]) -> None:
     assert in_several_categories(picture, category).tolist() == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-3, 4), max_size=20), st.lists(st.integers(-3, 4), max_size=20))
 def test_first_match_is_what_a_loop_finds(pictures: list[int], among: list[int]) -> None:
     expected = [among.index(p) if p in among else -1 for p in pictures]
@@ -135,7 +132,6 @@ def test_hash_of_the_centre_is_the_hash_of_a_picture_that_shows_only_this() -> N
         assert np.bitwise_count(whole[1] ^ centre) <= 4
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 255))
 def test_flat_pictures_have_no_hash(height: int, width: int, grey: int) -> None:
     assert perceptual_hashes(np.full((height, width, 3), grey, np.uint8)).tolist() == [0, 0]
@@ -181,7 +177,7 @@ def clustered(draw: st.DrawFn) -> NDArray[np.uint64]:
     return hashes if columns == 1 else hashes.reshape(-1, columns)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(clustered(), st.integers(0, 20), st.booleans(), st.booleans())
 def test_pairs_are_those_of_brute_force_by_either_search(
     hashes: NDArray[np.uint64], radius: int, mirror: bool, many: bool
@@ -279,7 +275,7 @@ def arrays(pairs: list[tuple[int, int]]) -> NDArray[np.int64]:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(graphs(), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
 def test_every_two_of_a_group_are_near_and_the_largest_stands_for_it(
     graph: tuple[int, list[tuple[int, int]], list[int], list[int]], sized: bool, some_same: bool, random: object

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageFilter
@@ -49,7 +49,6 @@ def test_grey_pictures_have_no_colour_even_when_compressed(photo, tmp_path):
 
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
-@settings(deadline=None)
 def test_scores_of_anything_lie_between_0_and_1(pixels):
     found = quality(pixels)
     assert found.dtype == np.float32
@@ -86,7 +85,6 @@ def test_a_size_is_odd_beside_others():
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**5), st.integers(1, 10**5)), min_size=1, max_size=30), st.integers(2, 9))
-@settings(deadline=None)
 def test_oddness_does_not_depend_on_the_unit(sizes, times):
     width, height = np.array(sizes, dtype=np.int64).T
     found = odd_size(width, height)

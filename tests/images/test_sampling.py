@@ -1,13 +1,12 @@
 """The sample of a picture: what lies where, in the mirror as well."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.images.sampling import SAMPLES, sampled
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 1000))
 def test_samples_are_evenly_spread_pixels_and_those_of_the_mirror_image_the_mirrored_ones(height, width, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -78,7 +78,6 @@ def test_half_of_the_training_views_are_mirrored_and_none_if_not_asked():
     low=st.floats(0.05, 1),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None)
 def test_the_random_box_lies_in_the_picture(width, height, low, seed):
     left, top, right, bottom = random_box(width, height, (low, 1.0), (3 / 4, 4 / 3), np.random.default_rng(seed))
     assert 0 <= left < right <= width

@@ -144,7 +144,7 @@ def check(result: Ingestion, files: dict[str, File], min_images: int) -> None:
     assert sum(result.used.values()) == result.states["used"]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(crawls, tests, st.integers(1, 2), st.randoms(use_true_random=False))
 def test_every_file_is_in_one_state_and_the_order_of_writing_changes_nothing(
     crawl: list[File], test: list[File], min_images: int, random: object

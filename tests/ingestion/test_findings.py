@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculumnet.images.quality import SCORES
@@ -38,7 +38,6 @@ unreadable = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(decoded | unreadable, min_size=1, max_size=12), st.integers(0, 99))
 def test_what_was_put_comes_back(found: list[Found], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(found)).tolist()

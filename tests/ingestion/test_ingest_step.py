@@ -303,7 +303,7 @@ def test_folders_called_train_val_and_test_are_what_they_say(
         ingest(data / "train", output=tmp_path / "other", test=data)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.tuples(st.sampled_from(["cat", "dog", "bird"]), st.integers(0, 12), st.sampled_from(["png", "bmp", "bad"])),

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -37,7 +37,6 @@ def split(rows: list[tuple[int, int, int]], share: float, seed: int, grouped: bo
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=150), shares, st.integers(0, 5))
 def test_distinct_pictures_are_held_out_exactly_by_share(categories: list[int], share: float, seed: int) -> None:
     held = split([(place, category, -1) for place, category in enumerate(categories)], share, seed)
@@ -48,7 +47,6 @@ def test_distinct_pictures_are_held_out_exactly_by_share(categories: list[int], 
         assert held[rows].sum() == expected
 
 
-@settings(deadline=None)
 @given(images, shares, st.integers(0, 5))
 def test_what_belongs_together_is_never_parted(rows: list[tuple[int, int, int]], share: float, seed: int) -> None:
     held = split(rows, share, seed)
@@ -60,7 +58,6 @@ def test_what_belongs_together_is_never_parted(rows: list[tuple[int, int, int]],
         assert all(len(side) == 1 for side in sides.values())
 
 
-@settings(deadline=None)
 @given(images, st.data(), shares, st.integers(0, 5))
 def test_groups_of_two_kinds_are_both_kept_together(
     rows: list[tuple[int, int, int]], data: st.DataObject, share: float, seed: int
@@ -78,7 +75,6 @@ def test_groups_of_two_kinds_are_both_kept_together(
             assert len(set(held[codes(kind) == group].tolist())) == 1
 
 
-@settings(deadline=None)
 @given(images, shares, st.integers(0, 5))
 def test_every_category_keeps_a_training_image_and_small_ones_all(
     rows: list[tuple[int, int, int]], share: float, seed: int
@@ -91,7 +87,6 @@ def test_every_category_keeps_a_training_image_and_small_ones_all(
         assert len(mine) >= LEAST or not mine.any()
 
 
-@settings(deadline=None)
 @given(images, shares, st.integers(0, 5), st.randoms(use_true_random=False))
 def test_the_order_of_the_files_is_irrelevant(
     rows: list[tuple[int, int, int]], share: float, seed: int, random: object

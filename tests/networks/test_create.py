@@ -96,7 +96,7 @@ def test_preprocessing_is_plain_from_scratch_and_the_weights_own_otherwise() -> 
         preprocessing("nonet", 32, True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(0, 2**32 - 1),
     st.tuples(*[st.floats(0, 1, width=32)] * 3),

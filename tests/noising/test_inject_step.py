@@ -102,7 +102,7 @@ def test_no_noise_is_a_clean_copy(home: Path, tmp_path: Path) -> None:
     assert {name: counts["size"] for name, counts in made.categories.items()} == SIZES
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 50), st.integers(0, 25), st.integers(0, 25), st.integers(0, 9))
 def test_numbers_are_exact_and_the_total_stays(home: Path, closed: int, confused: int, outside: int, seed: int) -> None:
     with tempfile.TemporaryDirectory(dir=home.parent) as folder:

@@ -38,7 +38,7 @@ def made(recipe="model-d", n=90, categories=5, n_subsets=3, **changes):
 
 
 @given(n=st.integers(1, 300), places=st.integers(1, 40), seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_pool_in_seeded_order_shows_every_image_once_before_any_twice(n, places, seed):
     pool = Pool(np.arange(n) * 10)
     drawn = np.concatenate([pool.draw(places, seed, step, key=3) for step in range(-(-2 * n // places))])
@@ -60,7 +60,7 @@ def test_a_seed_gives_the_batches_that_it_always_gave():
 
 
 @given(n=st.integers(1, 300), categories=st.integers(1, 40), seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_balanced_pool_lists_the_images_of_each_category_in_their_order(n, categories, seed):
     rng = np.random.default_rng(seed)
     ids, labels = rng.integers(0, 2**32, n), rng.integers(0, categories, n) * 3
@@ -176,7 +176,7 @@ def test_every_category_is_equally_often_on_clean_places_whether_or_not_they_div
 @given(
     categories=st.integers(1, 30), without=st.integers(0, 29), batch_size=st.integers(4, 50), seed=st.integers(0, 2**32)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_category_without_clean_images_has_no_clean_place(categories, without, batch_size, seed):
     rng = np.random.default_rng(seed)
     labels, subsets = rng.integers(0, categories, 200), rng.integers(0, 3, 200)
@@ -191,7 +191,7 @@ def test_a_category_without_clean_images_has_no_clean_place(categories, without,
 
 
 @given(count=st.integers(1, 9), batch_size=st.integers(9, 80), n_subsets=st.integers(1, 4), seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_shares_of_all_processes_are_the_batch_and_each_has_its_part_of_every_subset(
     count, batch_size, n_subsets, seed
 ):
@@ -299,7 +299,7 @@ def test_wrong_numbers_of_shares_and_weights_are_refused():
 
 
 @given(n_subsets=st.integers(2, 5), batch_size=st.integers(5, 64), epochs=st.integers(2, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_number_of_subsets_gives_whole_batches(n_subsets, batch_size, epochs):
     batches = made(n=200, n_subsets=n_subsets, batch_size=batch_size, epochs=epochs)
     assert batches.stages[0].first == 0
