@@ -564,7 +564,7 @@ def test_a_compiled_network_is_the_same_network(work):
 
 def test_a_training_goes_on_from_an_earlier_network_and_may_leave_all_but_its_classifier(work):
     cn.train(work, recipe="model-a", epochs=8, **SMALL)
-    options = {**SMALL, "image_size": None, "model": "resnet18", "ema_decay": 0.0}
+    options = {**SMALL, "image_size": None, "model": None, "ema_decay": 0.0}
     cn.train(work, recipe="model-d", name="frozen", continue_from="model-a", freeze=True, epochs=1, **options)
     cn.train(work, recipe="model-d", name="free", continue_from="model-a", epochs=1, **options)
     before, frozen, free = (weights(work, name) for name in ("model-a", "frozen", "free"))
@@ -589,7 +589,7 @@ def test_a_network_goes_on_with_further_categories(work, tmp_path, draw):
     options = {
         **SMALL,
         "image_size": None,
-        "model": "resnet18",
+        "model": None,
         "ema_decay": 0.0,
         "quiet": False,
         "learning_rate": 1e-9,
@@ -613,6 +613,7 @@ def test_a_network_goes_on_with_further_categories(work, tmp_path, draw):
         ({"continue_from": "model-x", "name": "b"}, UnknownNameError, "There is no run 'model-x'"),
         ({"continue_from": "model-a", "name": "b", "pretrained": True}, UsageError, "give one of them"),
         ({"continue_from": "model-a", "name": "b", "model": "resnet10t"}, UsageError, "leave --model out"),
+        ({"continue_from": "model-a", "name": "b", "model": "resnet18"}, UsageError, "leave --model out"),
         ({"dropout": 1.5}, UsageError, "--dropout is 1.5: it must be at least 0 and below 1"),
         ({"pretrained": True, "multi_scale": True}, UsageError, "leave one of them out"),
     ],
@@ -638,7 +639,7 @@ def test_a_first_layer_of_several_scales_and_dropout_are_settings_of_a_run(work)
     assert cn.evaluate(work, workers=0, device="cpu", quiet=True).figures
     config = json.loads((done.model / "config.json").read_text(encoding="utf-8"))
     assert config["curriculumnet"]["training"]["dropout"] == 0.3
-    again = cn.train(work, recipe="model-a", name="again", continue_from="model-a", **(SMALL | {"model": "resnet18"}))
+    again = cn.train(work, recipe="model-a", name="again", continue_from="model-a", **(SMALL | {"model": None}))
     assert any(".scales." in name for name in weights(work, again.run))
     cn.train(work, recipe="model-a", name="plain", **options)
     with pytest.raises(UsageError, match="leave out --model"):

@@ -90,7 +90,7 @@ def train(
     recipe: str,
     name: str | None = None,
     curriculum: str | None = None,
-    model: str = _MODEL,
+    model: str | None = None,
     image_size: int | None = None,
     pretrained: bool = False,
     small_stem: bool | None = None,
@@ -152,8 +152,9 @@ def train(
         The run's name; the recipe's unless given.
     curriculum : str, optional
         The curriculum to follow; the newest unless given.
-    model : str
-        The network, by its timm name.
+    model : str, optional
+        The network, by its timm name; resnet18.
+        With --continue-from the one that goes on.
     image_size : int, optional
         Height and width of the input in pixels.
         Unless given, 224, or the largest multiple of 32 not above the pictures' median short side, at least 32.
@@ -327,6 +328,7 @@ def train(
             multi_scale = multi_scale or before.training.get("multi_scale", False)
             dropout = before.training.get("dropout") if dropout is None else dropout
             small_stem = before.training.get("small_stem", False) if small_stem is None else small_stem
+        model = _MODEL if model is None else model
         trained = pretrained or before is not None
         size = _default_image_size(images) if image_size is None else image_size
         n_train = _training_rows(images).num_rows
@@ -790,7 +792,9 @@ def _training_rows(images: pa.Table) -> pa.Table:
     return used
 
 
-def _earlier(folder: WorkFolder, given: str, into: str, model: str, pretrained: bool, inputs: dict[str, str]) -> Model:
+def _earlier(
+    folder: WorkFolder, given: str, into: str, model: str | None, pretrained: bool, inputs: dict[str, str]
+) -> Model:
     """Return the network to go on from, a run's or a model folder's, and note its digest among the inputs.
 
     Raises
@@ -814,7 +818,7 @@ def _earlier(folder: WorkFolder, given: str, into: str, model: str, pretrained: 
     found = model_folder.load(run or given, torch.device("cpu"))
     if given == into:
         raise UsageError(f"--continue-from is {given}, which this training would replace: give it another --name.")
-    if model.partition(".")[0] not in (found.name, _MODEL):
+    if model is not None and model.partition(".")[0] != found.name:
         raise UsageError(f"{given} is a {found.name}, and --model is {model}: leave --model out.")
     inputs["continue_from"] = found.digest()
     return found
