@@ -240,3 +240,15 @@ def test_durations(seconds: float, words: str) -> None:
 )
 def test_bytes(size: int, words: str) -> None:
     assert console.storage(size) == words
+
+
+@pytest.mark.parametrize(("run", "rank", "shown"), [(None, "1", True), ("none", "0", True), ("none", "1", False)])
+def test_of_the_processes_of_torchrun_one_shows_the_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: str | None, rank: str, shown: bool
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    if run:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", run)
+    for show in (console.show, console.show_json):
+        show(FOUND)
+        assert bool(capsys.readouterr().out) == shown

@@ -70,6 +70,8 @@ def show(result: Result) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if _is_said_by_another():
+        return
     # What reads a pipe wants each row on a line of its own.
     out = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDEST)
     for part in result.summary():
@@ -94,8 +96,15 @@ def _in_letters_of(out: rich.console.Console, text: str) -> str:
 
 def show_json(result: Result) -> None:
     """Write a result to stdout as one JSON object: the fields of its dataclass."""
+    if _is_said_by_another():
+        return
     sys.stdout.write(json.dumps(as_json(result), ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def _is_said_by_another() -> bool:
+    """Say whether this is one of the processes of torchrun, which all have the same result, and not the first."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
 
 
 def as_json(value: Any) -> Any:
