@@ -703,9 +703,20 @@ def test_a_sample_without_a_label_is_told_what_it_has(tmp_path: Path) -> None:
         ingested(source, tmp_path / "work")
     rows = ingested(source, tmp_path / "work", label_column="caption", min_images=1)
     assert [row["label"] for row in rows] == ["a cat", "a dog"]
-    pack(tmp_path / "x.tar", files | {"1.json": b"{"})
-    with pytest.raises(SourceError, match=r"x\.tar#1\.json is not JSON"):
-        ingested(source, tmp_path / "work", label_column="caption")
+
+
+def test_a_sample_whose_label_is_not_there_stops_none_of_the_others(tmp_path: Path) -> None:
+    files = {f"{n}.png": png(n) for n in range(6)} | {f"{n}.cls": b"cat" if n % 2 else b"dog" for n in range(4)}
+    more = {"1.json": b"{", "4.json": b"{", "5.json": b'{"label": null}'}
+    rows = ingested(pack(tmp_path / "x.tar", files | more), tmp_path / "work", min_images=1)
+    assert [(row["label"], row["state"], row["reason"]) for row in rows] == [
+        ("dog", "used", ""),
+        ("cat", "broken", "its .json cannot be read"),
+        ("dog", "used", ""),
+        ("cat", "used", ""),
+        ("", "broken", "its .json cannot be read"),
+        ("", "refused", "no label"),
+    ]
 
 
 # -- archives that are unpacked ---------------------------------------------------------------------------------------

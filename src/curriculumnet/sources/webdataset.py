@@ -59,7 +59,7 @@ def _holds_samples(place: Place, tar: Tar, tars: list[str], columns: Columns) ->
     if more is None:
         return False
     called = all(_SHARD.fullmatch(posixpath.splitext(name)[0]) for name in tars)
-    return columns.label in _json(place, more, tar.read(more)) or (called and not any("/" in name for name in names))
+    return columns.label in (_json(tar.read(more)) or {}) or (called and not any("/" in name for name in names))
 
 
 def read(place: Place, columns: Columns) -> Listing:
@@ -73,27 +73,40 @@ def read(place: Place, columns: Columns) -> Listing:
     Raises
     ------
     SourceError
-        A sample has no label, or its `.json` cannot be read.
+        No sample has a label.
     """
     categories = lines(place, _CATEGORIES) if place.has(_CATEGORIES) else []
     titles = [columns.label, *_KEPT, *(title for title in (columns.group, columns.rank) if title)]
     cells: Cells = {title: [] for title in dict.fromkeys([columns.file, *titles])}
     strange: dict[int, tuple[str, str]] = {}
+    first: tuple[str, dict[str, object]] | None = None
     for before, tar in _tars(place):
         regular, others = tar.contents()
         texts = _texts(tar)
         pictures = _pictures(tar.in_order())
         for name in pictures:
-            row = _row(place, before, name, texts, columns, categories)
+            key, _ = parted(name)
+            more = _json(texts.get((key, _MORE), b"{}"))
+            if more is None:
+                strange[len(cells[columns.file])] = ("broken", f"its .{_MORE} cannot be read")
+            row = _row(place, before, name, more or {}, texts.get((key, _LABEL)), columns, categories)
+            first = first or (before + name, row)
             for title, values in cells.items():
                 values.append(row.get(title))
         for name, why in strangers(regular, others).items():
             strange[len(cells[columns.file])] = ("refused", why)
             for title, values in cells.items():
                 values.append(before + name if title == columns.file else None)
-    told = {title: values for title, values in cells.items() if any(value is not None for value in values)}
+    if first and all(label is None for label in cells[columns.label]):
+        name, row = first
+        told = ", ".join(repr(title) for title in row if title != columns.file) or "nothing"
+        raise SourceError(
+            f"{place.called(name)} has no label: there is no .cls beside it, and its .json has {told}: name the right "
+            "one by --label-column."
+        )
+    known = {title: values for title, values in cells.items() if any(value is not None for value in values)}
     return listing_of(
-        {columns.file: cells[columns.file], columns.label: cells[columns.label]} | told,
+        {columns.file: cells[columns.file], columns.label: cells[columns.label]} | known,
         columns,
         root=place.files.root,
         given=place.given,
@@ -165,30 +178,24 @@ def _row(
     place: Place,
     before: str,
     name: str,
-    texts: dict[tuple[str, str], bytes],
+    more: dict[str, object],
+    label: bytes | None,
     columns: Columns,
     categories: list[str],
 ) -> dict[str, object]:
-    """Return what is known of a picture."""
-    key, _ = parted(name)
-    more, label = texts.get((key, _MORE)), texts.get((key, _LABEL))
-    row = {} if more is None else _json(place, f"{before}{key}.{_MORE}", more)
+    """Return what its `.json` and its `.cls` tell of a picture; of its label perhaps nothing."""
+    row = dict(more)
     if row.get(columns.label) is None and label is not None:
-        row[columns.label] = _class(place, f"{before}{key}.{_LABEL}", label, categories)
-    if row.get(columns.label) is None:
-        told = ", ".join(repr(title) for title in row) or "nothing"
-        raise SourceError(
-            f"{place.called(before + name)} has no label: there is no .cls beside it, and its .json has {told}: name "
-            "the right one by --label-column."
-        )
+        row[columns.label] = _class(place, f"{before}{parted(name)[0]}.{_LABEL}", label, categories)
     return row | {columns.file: before + name}
 
 
-def _json(place: Place, name: str, data: bytes) -> dict[str, object]:
+def _json(data: bytes) -> dict[str, object] | None:
+    """Return what a `.json` tells; None where it is damaged."""
     try:
         found = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{place.called(name)} is not JSON ({error}): make the tar anew.") from error
+    except (ValueError, RecursionError):
+        return None
     return found if isinstance(found, dict) else {}
 
 
