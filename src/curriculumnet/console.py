@@ -209,7 +209,7 @@ class Progress:
         if not done:
             return f"none in {duration(seconds)}"
         rate = done / max(1e-9, seconds)
-        return f"{rate:.3g}/s, {duration((self._total - self._done) / rate)} left"
+        return f"{_rate(rate)}, {duration((self._total - self._done) / rate)} left"
 
 
 class _Path:
@@ -295,6 +295,10 @@ def whole_path(title: str, *, quiet: bool = False) -> Iterator[PathProgress]:
         _path = None
 
 
+def _rate(speed: float) -> str:
+    return f"{speed:,.0f}/s" if speed >= 100 else f"{speed:.3g}/s"
+
+
 def _display() -> rich.progress.Progress:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
@@ -308,7 +312,7 @@ def _display() -> rich.progress.Progress:
                 return Text("")
             left = duration((task.total - task.completed) / speed)
             unit = task.fields["unit"]
-            return Text(f"{int(task.completed):,}/{int(task.total):,} {unit}  {speed:.3g}/s  {left} left", style="dim")
+            return Text(f"{int(task.completed):,}/{int(task.total):,} {unit}  {_rate(speed)}  {left} left", style="dim")
 
     return Progress(
         TextColumn("{task.description}"),

@@ -518,7 +518,7 @@ def _progress(folder: WorkFolder, step: str, settings: dict[str, Any]) -> str:
 
 
 def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
-    """Return the settings of what has begun and not finished with them: designs, and trainings with a checkpoint."""
+    """Return the settings of what has begun and not finished with them: designs and trainings."""
     begun = {}
     for path in sorted(folder.file("curricula").glob("*.begun")):
         with path.open("rb") as file, contextlib.suppress(ValueError):
@@ -530,7 +530,7 @@ def _begun(folder: WorkFolder) -> dict[str, dict[str, Any]]:
         settings = json.loads(path.read_text(encoding="utf-8"))
         record = folder.record(f"train:{name}")
         finished = record is not None and _same_training(settings, record.settings)
-        if not finished and any(path.parent.glob("*.pt")):
+        if not finished:
             begun[f"train:{name}"] = settings
     return begun
 

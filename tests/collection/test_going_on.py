@@ -96,6 +96,26 @@ def test_what_has_come_of_a_begun_shard_is_not_asked_for_again(
     assert not list(folder.glob(".part*"))
 
 
+def test_ingest_says_what_a_stopped_collect_has_left(
+    begun: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], stop_after: Callable[[int], None]
+) -> None:
+    table, folder = begun
+    with pytest.raises(SourceError, match="holds no shard that is whole: `curriculumnet collect` was stopped there"):
+        cn.ingest(folder, output=tmp_path / "work", workers=0, quiet=True)
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(line.replace(",cat,", ",dog,") if n % 2 else line for n, line in enumerate(lines)))
+    stop_after(8)
+    with pytest.raises(Killed):
+        cn.collect(table, output=tmp_path / "more", shard_size=3, concurrency=1, **FLAGS)
+    stop_after(-1)
+    capsys.readouterr()
+    cn.ingest(tmp_path / "more", output=tmp_path / "work", min_images=1, workers=0, quiet=True)
+    assert "lacks 2 of 4 shards: `curriculumnet collect` was stopped there" in capsys.readouterr().err
+    cn.collect(table, output=tmp_path / "more", shard_size=3, **FLAGS)
+    cn.ingest(tmp_path / "more", output=tmp_path / "work", min_images=1, workers=0, quiet=True)
+    assert "lacks" not in capsys.readouterr().err
+
+
 def cut_line(journal: Path, tar: Path) -> None:
     with journal.open("r+b") as file:
         file.truncate(journal.stat().st_size - 5)

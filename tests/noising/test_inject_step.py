@@ -324,6 +324,14 @@ def test_a_copy_that_was_stopped_goes_on(
     assert again.truth.read_bytes() == whole.truth.read_bytes()
 
 
+def test_a_copy_without_noise_is_made_with_a_warning(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = cn.inject(home / "clean", output=tmp_path / "noisy", quiet=True)
+    assert "No noise was asked for, and every label stays" in capsys.readouterr().err
+    assert all(row["label"] == row["true_label"] for row in rows_of(made.truth))
+
+
 def test_what_was_deleted_from_a_copy_comes_back(home: Path, tmp_path: Path) -> None:
     made = cn.inject(home / "clean", output=tmp_path / "noisy", quiet=True)
     before = everything(made.crawl)
@@ -337,10 +345,13 @@ def test_what_was_deleted_from_a_copy_comes_back(home: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"closed": 0.4}, r"another closed \(0\.2, now 0\.4\)"),
-        ({"seed": 1}, r"another seed \(0, now 1\)"),
-        ({"copy": True}, r"another copy \(False, now True\)"),
-        ({"confuse": ["cat:dog=0.1"]}, r"another confuse \(\[\], now \['cat:dog=0\.1'\]\)"),
+        ({"closed": 0.4}, r"otherwise \(--closed was 0\.2, now 0\.4\)"),
+        ({"seed": 1}, r"otherwise \(--seed was 0, now 1\)"),
+        ({"copy": True}, r"otherwise \(--copy was not given, now given\)"),
+        (
+            {"closed": 0, "confuse": ["cat:dog=0.1"]},
+            r"otherwise \(--closed was 0\.2, now 0; --confuse was none, now cat:dog=0\.1\)",
+        ),
     ],
 )
 def test_a_folder_with_another_copy_is_left_alone(

@@ -1061,9 +1061,20 @@ def test_json_nested_beyond_measure_is_no_json(tmp_path: Path) -> None:
     deep = b"[" * 100_000
     put(class_folders(tmp_path) / "metadata.jsonl", deep)
     check(ingested(tmp_path / "crawl", tmp_path / "work"), LAYOUTS["class_folders"], tmp_path / "work")
-    source = pack(tmp_path / "x.tar", {"0.png": png(1), "0.cls": b"a", "0.json": deep, "1.png": png(2), "1.cls": b"b"})
-    with pytest.raises(SourceError, match=r"x.tar#0.json is not JSON"):
-        ingested(source, tmp_path / "other")
+    source = pack(
+        tmp_path / "x.tar",
+        {
+            "0.png": png(1),
+            "0.cls": b"a",
+            "0.json": deep,
+            "1.png": png(2),
+            "1.cls": b"b",
+            "2.png": png(3),
+            "2.cls": b"c",
+        },
+    )
+    rows = ingested(source, tmp_path / "other", min_images=1)
+    assert [row["state"] for row in rows] == ["broken", "used", "used"]
 
 
 def test_what_lies_beside_the_only_folder_is_told(tmp_path: Path, said: list[str]) -> None:

@@ -134,16 +134,17 @@ class Ingestion:
             top = list(self.reasons.items())
             shown = [*top[:_REASONS], *([("others", sum(n for _, n in top[_REASONS:]))] if top[_REASONS:] else [])]
             lines.append(Grid("Why not used", ("reason", "files"), tuple((why, f"{n:,}") for why, n in shown)))
-        lines.append(
-            f"Used: {splits}, in {len(sizes):,} categories of {sizes[0]:,} to {sizes[-1]:,} training images "
-            f"(median {median(sizes):,.0f})."
-        )
+        spread = f"{sizes[0]:,} training images each"
+        if sizes[0] < sizes[-1]:
+            spread = f"{sizes[0]:,} to {sizes[-1]:,} training images (median {median(sizes):,.0f})"
+        lines.append(f"Used: {splits}, in {len(sizes):,} categories of {spread}.")
         if self.label_conflicts:
             lines.append(f"{self.label_conflicts:,} of them show a picture that lies in several categories.")
         if self.near_copies:
             given = f"; {self.near_given:,} are for training beside one to measure on" if self.near_given else ""
             lines.append(
-                f"{self.near_copies:,} of them look like near copies of others, in {self.near_groups:,} groups{given}."
+                f"{self.near_copies:,} of them look like near copies of others, in {self.near_groups:,} "
+                f"{'group' if self.near_groups == 1 else 'groups'}{given}."
             )
         if any(self.quality.values()):
             low = ", ".join(f"{n:,} {tables.QUALITY[name][1]}" for name, n in self.quality.items() if n)
@@ -157,6 +158,11 @@ class Ingestion:
         """Say where the files were seen: in one source, or how many in each."""
         if len(self.sources) == 1:
             return f" in {self.source}"
+        if len(set(self.sources.values())) == 1:
+            # A crawl that sets its own validation or test pictures apart.
+            words = {"crawl": "to train on"} | dict.fromkeys(("val", "test"), "for {}")
+            each = ", ".join(f"{self.seen_in[key]:,} {words[key].format(key)}" for key in self.sources)
+            return f" in {self.source}: {each}"
         each = ", ".join(f"{self.seen_in[key]:,} in {source}" for key, source in self.sources.items())
         return f": {each}"
 

@@ -198,6 +198,11 @@ def inject(
     columns = Columns(label=label_column, file=file_column)
     sources = [read_source(given, columns=columns, unpack=_refuse) for given in (source, outside) if given is not None]
     path = _checked(output, sources)
+    for read in sources:
+        for note in read.listing.notes:
+            warn(note)
+    if not (closed or pairs or outside_share):
+        warn("No noise was asked for, and every label stays: --closed, --confuse or --outside makes some wrong.")
     found, left_out = pictures.find(sources[0], 0)
     strangers: list[Picture] = []
     if outside is not None:
@@ -427,16 +432,27 @@ def _check_same(folder: WorkFolder, made: dict[str, Any]) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is not readable: give the name of a new folder with -o.") from error
     if differing:
-        was, now = before["settings"].get(differing[0]), made["settings"][differing[0]]
+        told = "; ".join(
+            f"{name if name == 'source' else f'--{name}'} was {_said(before['settings'].get(name))}, now "
+            f"{_said(made['settings'][name])}"
+            for name in differing
+        )
         raise UsageError(
-            f"{folder.path} holds a copy that was made with another {differing[0]} ({was}, now {now}): give another "
-            "folder with -o, or delete this one."
+            f"{folder.path} holds a copy that was made otherwise ({told}): give another folder with -o, or delete this "
+            "one."
         )
     if not same:
         raise UsageError(
             f"{folder.path} holds a copy that was made before a source, or a table of --confuse, changed: give another "
             "folder with -o, or delete this one."
         )
+
+
+def _said(value: Any) -> str:
+    """Return a setting as a person says it."""
+    if isinstance(value, bool):
+        return "given" if value else "not given"
+    return " ".join(map(str, value)) or "none" if isinstance(value, list) else "none" if value is None else str(value)
 
 
 def _make_folders(folder: WorkFolder, names: set[str]) -> None:

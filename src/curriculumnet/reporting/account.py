@@ -74,8 +74,9 @@ class Account:
         All images per format, as found in the bytes.
     conflicts : int
         Used images that were also found under another category.
-    near_copies, near_groups : int
-        Used images that have near copies, and the groups that they form.
+    near_copies, near_groups, near_given : int
+        Used images that have near copies, the groups that they form, and how many of them are for training beside one
+        to measure on.
     quality : tuple of Part
         Used images that are low in a score of picture quality, the most frequent kind first.
     """
@@ -89,6 +90,7 @@ class Account:
     conflicts: int
     near_copies: int
     near_groups: int
+    near_given: int
     quality: tuple[Part, ...]
 
     @property
@@ -122,6 +124,7 @@ def account(contents: Contents) -> Account:
         conflicts=int(pc.sum(used["label_conflict"]).as_py() or 0),
         near_copies=used.num_rows - near.null_count,
         near_groups=len(near.unique().drop_null()),
+        near_given=int(contents.project["account"].get("near_given", 0)),
         quality=tuple(sorted(_quality(used), key=lambda part: -part.n)),
     )
 

@@ -55,13 +55,14 @@ def choose_pair(runs: Sequence[Run], comparisons: Sequence[Row]) -> tuple[str, s
     """Return the run and the baseline that the page compares unless told otherwise; None when no two were compared.
 
     A run that followed a curriculum is set against one of the recipe `model-a`, rather one of the same settings;
-    failing that, the first pair that was compared is taken. Of equals the newest wins.
+    failing that, the first pair that was compared is taken. Of equals one that is called as its recipe wins, then the
+    newest.
     """
     place = {run.name: index for index, run in enumerate(runs)}
     compared = {(row["run"], row["baseline"]) for row in comparisons}
     pairs = [pair for pair in compared if pair[0] in place and pair[1] in place]
 
-    def rank(pair: tuple[str, str]) -> tuple[bool, bool, bool, int, int, int]:
+    def rank(pair: tuple[str, str]) -> tuple[int, ...]:
         run, baseline = (runs[place[name]] for name in pair)
         recipe = _RECIPES.index(run.recipe) if run.recipe in _RECIPES else len(_RECIPES)
         return (
@@ -69,6 +70,8 @@ def choose_pair(runs: Sequence[Run], comparisons: Sequence[Row]) -> tuple[str, s
             baseline.recipe != "model-a",
             bool(differing(run, baseline)),
             recipe,
+            baseline.name != baseline.recipe,
+            run.name != run.recipe,
             -place[pair[0]],
             -place[pair[1]],
         )

@@ -6,23 +6,30 @@ URL; its pictures lie in a folder `00000` or in `00000.tar`. Shards that hold th
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterable
 
+from curriculumnet.errors import SourceError
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing
 from curriculumnet.sources.tables import cells_of, listing_of, not_downloaded, stacked
 
 _STATS = re.compile(r"(\d+)_stats\.json")
 _TABLE = re.compile(r"(\d+)\.parquet")
+_RECORD = "collect.json"
+"""What `collect` writes down before it begins."""
+
+_STOPPED = "`curriculumnet collect` was stopped there, and goes on when it is started again."
+
 _SIDECARS = (".json", ".txt")
 
 
 def recognise(place: Place, columns: Columns) -> bool:
-    """Take a folder with the tables of shards, and what says that they are finished."""
+    """Take a folder with the tables of shards, and what says that they are finished; or one that `collect` has begun."""
     del columns
-    return not place.name and bool(shards(place)[0])
+    return not place.name and bool(shards(place)[0] or _to_come(place))
 
 
 def read(place: Place, columns: Columns) -> Listing:
@@ -31,9 +38,14 @@ def read(place: Place, columns: Columns) -> Listing:
     Raises
     ------
     SourceError
-        As of `sources.tables`.
+        As of `sources.tables`; or `collect` was stopped before it had finished a shard.
     """
     finished, unfinished = shards(place)
+    left = _to_come(place) - len(finished)
+    if not finished:
+        raise SourceError(
+            f"{place.given} holds no shard that is whole: `curriculumnet collect` was stopped there; start it again."
+        )
     top = set(place.files.top())
     loose = _loose(place) if any(f"{shard}.tar" not in top for shard in finished) else {}
     parts, names = [], []
@@ -52,8 +64,22 @@ def read(place: Place, columns: Columns) -> Listing:
         root=place.files.root,
         given=place.given,
         set_aside=not_downloaded(cells),
-        notes=tuple(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished),
+        notes=(
+            *(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished),
+            *([f"{place.given} lacks {left:,} of {left + len(finished):,} shards: {_STOPPED}"] if left > 0 else []),
+        ),
     )
+
+
+def _to_come(place: Place) -> int:
+    """Return how many shards `collect` was to make; 0 where it has made none of these."""
+    if not place.has(_RECORD):
+        return 0
+    try:
+        made = json.loads(place.files.read(_RECORD))
+        return -(-int(made["rows"]) // int(made["shard_size"]))
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
+        return 0
 
 
 def shards(place: Place) -> tuple[list[str], list[str]]:

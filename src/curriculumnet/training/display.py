@@ -33,7 +33,7 @@ class Pace:
         self._told = True
         if self._steps > 2 * self._taken:
             seconds = since / (self._taken - first) * (self._steps - self._taken)
-            message = f"Training {self._run} takes about {console.duration(seconds)} on this machine."
+            message = f"Training {self._run} takes about {console.duration(seconds)} more on this machine."
             if seconds > 3600:
                 message += (
                     " Shorter: a smaller --image-size (half the size is a quarter of the time), fewer --epochs, "
