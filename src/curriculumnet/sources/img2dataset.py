@@ -27,7 +27,7 @@ _SIDECARS = (".json", ".txt")
 
 
 def recognise(place: Place, columns: Columns) -> bool:
-    """Take a folder with the tables of shards, and what says that they are finished; or one that `collect` has begun."""
+    """Take a folder with the tables of shards, and what says that they are finished; or what `collect` has begun."""
     del columns
     return not place.name and bool(shards(place)[0] or _to_come(place))
 

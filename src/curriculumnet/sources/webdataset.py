@@ -42,10 +42,10 @@ def recognise(place: Place, columns: Columns) -> bool:
     tars = tars_of(place.files.top())
     if not tars and not isinstance(place.files, Tar):
         return False
-    return any(_holds_samples(place, place.files.tar(name), tars, columns) for name in tars[:_TRIED] or [""])
+    return any(_holds_samples(place.files.tar(name), tars, columns) for name in tars[:_TRIED] or [""])
 
 
-def _holds_samples(place: Place, tar: Tar, tars: list[str], columns: Columns) -> bool:
+def _holds_samples(tar: Tar, tars: list[str], columns: Columns) -> bool:
     """Say whether the pictures in a tar have labels beside them."""
     names = tar.in_order()[:_ENOUGH]
     described: dict[str, dict[str, str]] = {}
