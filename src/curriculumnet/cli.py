@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import inspect
 import io
 import os
@@ -344,4 +345,8 @@ def main() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             # Windows writes to files and pipes in an encoding that lacks most categories' letters.
             stream.reconfigure(encoding="utf-8")
-    app(prog_name="curriculumnet")
+    try:
+        app(prog_name="curriculumnet")
+    finally:
+        # What is loaded ends with the process: to look through all of torch for garbage first takes a second.
+        gc.freeze()

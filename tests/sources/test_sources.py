@@ -245,6 +245,9 @@ def test_names_written_on_windows_or_with_a_dot_are_found(files: Path) -> None:
         ("t.txt", "cat/1.jpg cat".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
         ("t.csv", b"path,class\n1.jpg,cat\n", r"no column 'label'; its columns are 'path', 'class': .* --label-column"),
         ("t.csv", b"path,label\n1.jpg,cat\n", r"no column 'file_name'; .* by --file-column"),
+        ("t.csv", b"url,label\nhttp://a/1.jpg,cat\n", r"URLs: `.* collect .*t\.csv --category-column label -o SHARDS`"),
+        ("t.csv", b"url,category\nhttp://a/1.jpg,cat\n", r"URLs: `.* collect .*t\.csv -o SHARDS` fetches them; or name"),
+        ("t.csv", b"file_name,label\nhttp://a/1.jpg,cat\n", r"names URLs, not files: .* --category-column label"),
         ("t.csv", b"", r"no column 'label'; its columns are none"),
         ("t.csv", b"file_name,label\n1.jpg,cat,or dog\n", "Line 2 of .* has 3 values, but the header has 2"),
         ("t.csv", b'file_name,label\n1.jpg,"cat\n', r"Line 2 of .* cannot be read \(unexpected end of data\)"),
@@ -282,6 +285,14 @@ def test_a_list_is_called_by_where_it_lies(write: Write, tmp_path: Path, packed:
     with pytest.raises(SourceError) as raised:
         read_source(given if whole else f"{given}{'#' if packed else '/'}1.txt")
     assert str(raised.value).startswith(f"{called} is UTF-16")
+
+
+def test_a_column_that_a_person_named_is_asked_of_a_table_of_metadata(write: Write) -> None:
+    source = write("set/metadata.jsonl", b'{"file_name": "1.jpg", "text": "cat"}\n').parent
+    assert read_source(source).kind == "folders"
+    assert read_source(source, columns=Columns(label="text")).kind == "huggingface"
+    with pytest.raises(SourceError, match=r"no column 'word'; its columns are 'file_name', 'text': .* --label-column"):
+        read_source(source, columns=Columns(label="word"))
 
 
 def test_pictures_in_cells_are_for_the_one_who_unpacks(tmp_path: Path) -> None:

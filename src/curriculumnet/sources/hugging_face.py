@@ -7,7 +7,7 @@ import posixpath
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import may_be_image
-from curriculumnet.sources.layout import SPLITS, Columns, Place
+from curriculumnet.sources.layout import COLUMNS, SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing
 from curriculumnet.sources.tables import cells_of, listing_of, needed, stacked
 
@@ -15,9 +15,13 @@ _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 def recognise(place: Place, columns: Columns) -> bool:
-    """Take a folder with such a table, at the top or in the folders of splits, that names files and their labels."""
+    """Take a folder with such a table, at the top or in the folders of splits, that names files and their labels.
+
+    Where a person named the column of labels it is enough that there are files: reading says which columns there are.
+    """
     paths = [] if place.name else [posixpath.join(folder, name) for folder, name in _tables(place).items()]
-    return bool(paths) and all({columns.file, columns.label} <= _titles(place, path) for path in paths)
+    wanted = {columns.file} if columns.label != COLUMNS.label else {columns.file, columns.label}
+    return bool(paths) and all(wanted <= _titles(place, path) for path in paths)
 
 
 def _titles(place: Place, path: str) -> set[str]:

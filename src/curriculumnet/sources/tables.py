@@ -13,7 +13,7 @@ from typing import Any
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import is_url
 from curriculumnet.images.stored import Bytes
-from curriculumnet.sources.layout import SPLITS, Columns, Place
+from curriculumnet.sources.layout import COLUMNS, SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, is_valid, make_listing
 from curriculumnet.sources.text import bytes_of, file_name, text_of
 
@@ -137,10 +137,11 @@ def listing_of(
         A column is missing or holds more than one value a row, a split has an unknown name, or a rank is no finite
         number.
     """
-    if columns.file not in cells and "url" in cells:
+    how = f"`curriculumnet collect {given}{_category_column(cells, columns)} -o SHARDS` fetches them"
+    if columns.file not in cells and "url" in cells and columns.file == COLUMNS.file:
         raise SourceError(
-            f"{given} names no files in a column {columns.file!r}, but URLs: `curriculumnet collect {given}` fetches "
-            "them; or name the column of files by --file-column."
+            f"{given} names no files in a column {columns.file!r}, but URLs: {how}; or name the column of files by "
+            "--file-column."
         )
     labels = needed(cells, columns.label, "label-column", given)
     for row, label in enumerate(labels):
@@ -148,7 +149,7 @@ def listing_of(
             raise SourceError(f"The label in row {row + 1} of {given} is not UTF-8 text: save the table as UTF-8.")
     names = needed(cells, columns.file, "file-column", given)
     if names and is_url(names[0] or "") and not is_url(root):
-        raise SourceError(f"{given} names URLs, not files: `curriculumnet collect {given}` fetches them.")
+        raise SourceError(f"{given} names URLs, not files: {how}.")
     return make_listing(
         root,
         [file_name(each or "") for each in names],
@@ -164,6 +165,11 @@ def listing_of(
         not_images=not_images,
         notes=notes,
     )
+
+
+def _category_column(cells: Cells, columns: Columns) -> str:
+    """Return the flag with which `collect` finds the categories, where it needs one."""
+    return f" --category-column {columns.label}" if "category" not in cells and columns.label in cells else ""
 
 
 # -- formats ----------------------------------------------------------------------------------------------------------
