@@ -246,7 +246,7 @@ def test_names_written_on_windows_or_with_a_dot_are_found(files: Path) -> None:
         ("t.csv", b"path,class\n1.jpg,cat\n", r"no column 'label'; its columns are 'path', 'class': .* --label-column"),
         ("t.csv", b"path,label\n1.jpg,cat\n", r"no column 'file_name'; .* by --file-column"),
         ("t.csv", b"url,label\nhttp://a/1.jpg,cat\n", r"URLs: `.* collect .*t\.csv --category-column label -o SHARDS`"),
-        ("t.csv", b"url,category\nhttp://a/1.jpg,cat\n", r"URLs: `.* collect .*t\.csv -o SHARDS` fetches them; or name"),
+        ("t.csv", b"url,category\nhttp://a/1.jpg,cat\n", r"URLs: `.* collect .*t\.csv -o SHARDS` fetches them;"),
         ("t.csv", b"file_name,label\nhttp://a/1.jpg,cat\n", r"names URLs, not files: .* --category-column label"),
         ("t.csv", b"", r"no column 'label'; its columns are none"),
         ("t.csv", b"file_name,label\n1.jpg,cat,or dog\n", "Line 2 of .* has 3 values, but the header has 2"),
