@@ -520,7 +520,7 @@ def test_columns_are_named_of_tables_only(crawl: Path, ingest: Callable[..., Any
 def test_a_table_of_urls_is_for_collect(ingest: Callable[..., Any], tmp_path: Path) -> None:
     for header in ("url,label", "url,category", "file_name,label"):
         (tmp_path / "urls.csv").write_text(f"{header}\nhttps://x/1.jpg,cat\nhttps://x/2.jpg,dog\n", encoding="utf-8")
-        with pytest.raises(SourceError, match=r"URLs.*`curriculumnet collect .*urls.csv` fetches them"):
+        with pytest.raises(SourceError, match=r"URLs.*`curriculumnet collect .*urls.csv.* -o SHARDS` fetches them"):
             ingest(tmp_path / "urls.csv")
     (tmp_path / "excel.csv").write_text("file_name;label\n1.jpg;cat\n", encoding="utf-8")
     with pytest.raises(SourceError, match=r"has one column, 'file_name;label': save it with commas"):

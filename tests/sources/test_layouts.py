@@ -1096,3 +1096,124 @@ def test_pictures_that_the_metadata_do_not_name_are_told_of(tmp_path: Path, said
     rows = ingested(source, tmp_path / "work")
     assert len(rows) == 24
     assert f"Pictures of {source} that its table does not name and that are not read: 1." in said
+
+
+# -- what lies beside, or is called otherwise -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stray", ["docs/index.html", "weights/model.h5", "unlabeled/1.png", "index.html"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_of_splits_are_splits_whatever_lies_beside_them(tmp_path: Path, stray: str, packed: bool) -> None:
+    files = in_folders(splits=True) | {stray: png(999)}
+    source = pack(tmp_path / "x.tar", files) if packed else tmp_path / "x"
+    for name, data in () if packed else files.items():
+        put(source / name, data)
+    rows = ingested(source, tmp_path / "work")
+    assert [row["label"] for row in rows if row["file_name"] == stray] in ([], [""])
+    check(rows, LAYOUTS["split_folders"], tmp_path / "work")
+
+
+def test_a_category_that_is_called_like_a_split_stays_one(tmp_path: Path) -> None:
+    for number in range(4):
+        for name in ("train", "bus", "tram/old"):
+            put(tmp_path / "x" / name / f"{number}.png", png(hash(name) % 1000 + number))
+    assert {row["label"] for row in ingested(tmp_path / "x", tmp_path / "work")} == {"train", "bus", "tram"}
+
+
+def test_a_page_beside_the_only_folder_does_not_hide_the_categories(tmp_path: Path) -> None:
+    for number in range(4):
+        for name in ("cat", "dog"):
+            put(tmp_path / "x/images" / name / f"{number}.png", png(ord(name[0]) * 10 + number))
+    put(tmp_path / "x/images/index.html", "<html>")
+    put(tmp_path / "x/README", "read me")
+    rows = ingested(tmp_path / "x", tmp_path / "work")
+    assert {row["label"] for row in rows if row["state"] == "used"} == {"cat", "dog"}
+
+
+def test_a_part_of_a_folder_that_is_called_like_a_tar_is_no_part(tmp_path: Path) -> None:
+    class_folders(tmp_path).rename(tmp_path / "my.tar")
+    with pytest.raises(SourceError, match=r"my\.tar is a folder, and no tar: write .*my\.tar/cat\."):
+        ingested(f"{tmp_path / 'my.tar'}#cat", tmp_path / "work")
+
+
+def test_tars_that_may_be_shards_without_labels_are_doubted(tmp_path: Path, said: list[str]) -> None:
+    for shard in range(2):
+        files = {
+            f"{n}.{ending}": data for n in range(3) for ending, data in (("png", png(9 * shard + n)), ("txt", b"a"))
+        }
+        pack(tmp_path / f"x/0000{shard}.tar", files)
+    assert {row["label"] for row in ingested(tmp_path / "x", tmp_path / "work")} == {"00000", "00001"}
+    assert any("shards of WebDataset need a .cls or a .json with a label for each picture" in text for text in said)
+
+
+@pytest.mark.parametrize("name", ["a_tar_for_each_category", "shards_of_webdataset"])
+def test_archives_beside_tars_are_named(name: str, tmp_path: Path, said: list[str]) -> None:
+    source = Path(LAYOUTS[name].write(tmp_path))
+    put(source / "fox.tar.gz", b"")
+    ingested(source, tmp_path / "work")
+    assert f"fox.tar.gz in {source} beside the tars: what is in archives there is not read." in said
+
+
+def test_tables_that_are_not_read_are_named(tmp_path: Path, said: list[str]) -> None:
+    source = a_parquet_of_pictures(tmp_path).rename(put(tmp_path / "x/train-0.parquet", b""))
+    put(source.with_name("validation") / "0.parquet", source.read_bytes())
+    table({"a": [1]}, source.with_name("a.parquet"))
+    check(ingested(source.parent, tmp_path / "work"), LAYOUTS["a_parquet_of_pictures"], tmp_path / "work")
+    assert f"validation/0.parquet in {source.parent} lies elsewhere, and is not read." in said
+    assert f"a.parquet of {source.parent} holds no pictures, and is not read." in said
+
+
+def test_a_part_of_a_saved_data_set_that_is_not_whole_is_named(tmp_path: Path, said: list[str]) -> None:
+    source = Path(arrow_on_the_disk(tmp_path))
+    (next(source.glob("v*/state.json"))).unlink()
+    ingested(source, tmp_path / "work", min_images=1)
+    assert any("is no whole part of the data set, and is not read." in text for text in said)
+
+
+def test_a_shard_without_its_table_is_named(tmp_path: Path, said: list[str]) -> None:
+    source = img2dataset_webdataset(tmp_path)
+    (source / "00000.parquet").unlink()
+    ingested(source, tmp_path / "work")
+    assert f"The shard 00000 of {source} was not finished, and is left out." in said
+
+
+def test_a_tar_of_another_name_leaves_the_splits_of_the_others(tmp_path: Path) -> None:
+    for place, name in enumerate(("train-0", "val-0", "extra-0")):
+        files = {
+            f"{n}.{e}": data for n in range(4) for e, data in (("png", png(9 * place + n)), ("cls", b"ab"[n % 2 :][:1]))
+        }
+        pack(tmp_path / f"x/{name}.tar", files)
+    rows = ingested(tmp_path / "x", tmp_path / "work")
+    assert {(row["file_name"].split("-")[0], row["split"]) for row in rows} == {
+        ("train", "train"),
+        ("val", "val"),
+        ("extra", "train"),
+    }
+
+
+def test_every_picture_of_a_sample_is_in_the_account(tmp_path: Path) -> None:
+    files = {f"{n}{part}.png": png(10 * n + len(part)) for n in range(4) for part in ("", ".1")}
+    rows = ingested(
+        pack(tmp_path / "x.tar", files | {f"{n}.cls": b"cat" if n % 2 else b"dog" for n in range(4)}), tmp_path / "work"
+    )
+    assert {(row["file_name"][1:], row["state"], row["reason"]) for row in rows} == {
+        (".png", "used", ""),
+        (".1.png", "refused", "a further picture of its sample"),
+    }
+
+
+def test_one_odd_value_stops_none_of_the_others(tmp_path: Path) -> None:
+    odd = {3: {"label": ["cat"]}, 4: {"label": "\ud800"}, 5: {"label": "cat", "license": ["cc"], "url": ["a", "b"]}}
+    files = {f"{n}.png": png(n) for n in range(8)}
+    more = {f"{n}.json": json.dumps({"label": "cat" if n % 2 else "dog"} | odd.get(n, {})).encode() for n in range(8)}
+    rows = ingested(pack(tmp_path / "x.tar", files | more), tmp_path / "work")
+    assert [row["state"] for row in rows] == ["used"] * 3 + ["refused"] * 2 + ["used"] * 3
+    assert {row["reason"] for row in rows} == {"", "its label is no text"}
+
+
+@pytest.mark.parametrize("name", ["webvision_1", "clothing1m", "food101n", "a_folder_with_metadata"])
+def test_a_known_layout_is_known_in_the_only_folder_of_a_tar(name: str, tmp_path: Path) -> None:
+    source = Path(LAYOUTS[name].write(tmp_path / "home"))
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(source, "inside")
+    check(ingested(tmp_path / "x.tar", tmp_path / "work"), LAYOUTS[name], tmp_path / "work")

@@ -258,7 +258,7 @@ def test_names_written_on_windows_or_with_a_dot_are_found(files: Path) -> None:
         (
             "t.jsonl",
             b'{"file_name": "1.jpg", "label": ["cat", "dog"]}',
-            "'label' of .* holds more than one value a row",
+            "'label' of .* holds bytes, or more than one value a row",
         ),
         ("t.parquet", b"PAR1 no more", "is no Parquet table, or is damaged"),
         ("t.tar.gz", b"\x1f\x8b\x08", r"compressed \(gzip\).*: unpack it and give the folder"),
@@ -300,7 +300,7 @@ def test_pictures_in_cells_are_for_the_one_who_unpacks(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"is a table that holds its pictures, and .* cannot be read in place"):
         read_source(as_table(tmp_path / "t.parquet", rows))
     rows = [{"image": {"number": 1}, "label": 1}]
-    with pytest.raises(SourceError, match=r"The column 'image' of .* holds more than one value a row"):
+    with pytest.raises(SourceError, match=r"The column 'image' of .* holds bytes, or more than one value a row"):
         read_source(as_table(tmp_path / "t.parquet", rows), columns=Columns(file="image"))
 
 

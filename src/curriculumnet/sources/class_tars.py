@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 
 from curriculumnet.images.archives import may_be_image
-from curriculumnet.sources.folders import strangers
+from curriculumnet.sources.folders import archives_beside, strangers
 from curriculumnet.sources.layout import Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
-from curriculumnet.sources.webdataset import beside, splits_of, tars_of
+from curriculumnet.sources.webdataset import beside, is_called_like_a_shard, splits_of, tars_of
 
 
 def recognise(place: Place, columns: Columns) -> bool:
@@ -23,8 +23,8 @@ def read(place: Place, columns: Columns) -> Listing:
     names: list[str] = []
     labels: list[str] = []
     strange: dict[str, str] = {}
-    passed_over = beside(place)
-    for tar in tars_of(place.files.top()):
+    passed_over, tars = beside(place), tars_of(place.files.top())
+    for tar in tars:
         found = place.files.tar(tar)
         regular, others = found.contents()
         unreadable = strangers(regular, others)
@@ -41,4 +41,15 @@ def read(place: Place, columns: Columns) -> Listing:
         unlabelled="no label",
         refused=strange,
         not_images=passed_over,
+        notes=(*archives_beside(place, "the tars", tars), *_like_shards(place, tars, names)),
+    )
+
+
+def _like_shards(place: Place, tars: list[str], names: list[str]) -> tuple[str, ...]:
+    """Return a sentence on tars that may be shards without labels: they are called by numbers and hold no folders."""
+    if any("/" in name for name in names) or not all(is_called_like_a_shard(tar) for tar in tars):
+        return ()
+    return (
+        f"Each tar of {place.given} is taken for a category, called {posixpath.splitext(tars[0])[0]} and so on: shards "
+        "of WebDataset need a .cls or a .json with a label for each picture.",
     )

@@ -1,6 +1,6 @@
 """Class folders: each folder at the top is a category, and all below it belongs to it.
 
-With ``train/``, ``val/`` and ``test/`` at the top the categories are the folders inside those.
+With ``train/``, ``val/`` and ``test/`` at the top the categories are the folders inside those, whatever lies beside.
 """
 
 from __future__ import annotations
@@ -9,15 +9,22 @@ import os
 import posixpath
 import re
 import sys
+from collections.abc import Collection
 
 from curriculumnet.images.archives import is_archive, may_be_image
 from curriculumnet.sources.layout import SPLITS, Columns, Place
 from curriculumnet.sources.listing import Listing, make_listing
+from curriculumnet.sources.text import few
 
 IN_NO_CATEGORY = "in no category's folder"
 
 _NO_FILE = "no regular file"
 _OUTSIDE = "its name leads out of the archive"
+
+PICTURE_ENDINGS = frozenset(
+    (".avif", ".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+)
+"""Endings by which tools that read class folders know pictures."""
 
 _LONGEST = 255
 """Bytes that file systems take for a name."""
@@ -60,19 +67,14 @@ def read(place: Place, columns: Columns) -> Listing:
         unlabelled=IN_NO_CATEGORY,
         refused=strange,
         not_images=len(regular) + len(set(others).difference(regular)) - len(names),
-        notes=_archives_beside(place),
+        notes=archives_beside(place, "the folders"),
     )
 
 
-def _archives_beside(place: Place) -> tuple[str, ...]:
-    """Return a sentence on archives that lie beside the folders, in which pictures may be."""
-    found = [name for name in place.files.top() if is_archive(name)]
-    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
-    return (
-        (f"{', '.join(found[:3])}{more} in {place.given} beside the folders: what is in archives there is not read.",)
-        if found
-        else ()
-    )
+def archives_beside(place: Place, what: str, read: Collection[str] = ()) -> tuple[str, ...]:
+    """Return a sentence on archives at the top, in which pictures may be, that lie beside what is read."""
+    found = [name for name in place.files.top() if is_archive(name) and name not in read]
+    return (f"{few(found)} in {place.given} beside {what}: what is in archives there is not read.",) if found else ()
 
 
 def only_folder(listing: Listing) -> str:
@@ -80,7 +82,12 @@ def only_folder(listing: Listing) -> str:
 
     Archives are often made so. Where the pictures lie deeper, nobody can tell what the categories are.
     """
-    names = [name.split("/") for name in listing.names]
+    # What else a picture cannot be by its ending may lie higher: a page, weights, a licence.
+    names = [
+        name.split("/")
+        for name in listing.names
+        if name.count("/") > 1 or posixpath.splitext(name)[1].lower() in PICTURE_ENDINGS
+    ]
     tops = {parts[0] for parts in names}
     categories = {parts[1] for parts in names if len(parts) == 3}
     if len(tops) != 1 or len(categories) < 2 or any(len(parts) < 3 for parts in names):
@@ -129,9 +136,17 @@ def _leads_outside(name: str) -> bool:
 
 
 def _has_split_folders(names: list[str]) -> bool:
-    """Say whether the folders at the top are ``train`` and perhaps others that are called like splits, and no more."""
+    """Say whether the folders at the top are ``train`` and others that are called like splits.
+
+    Where something else lies beside these, ``train`` could be a category: then another split is needed, and folders of
+    categories in each.
+    """
     tops = {name.split("/", 1)[0] for name in names if "/" in name}
-    return "train" in {SPLITS.get(top.lower()) for top in tops} and all(top.lower() in SPLITS for top in tops)
+    called = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    if "train" not in called.values() or len(called) == len(tops):
+        return "train" in called.values()
+    parted = {name.split("/", 1)[0] for name in names if name.count("/") > 1}
+    return len(set(called.values())) > 1 and parted.issuperset(called)
 
 
 def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
@@ -139,6 +154,5 @@ def _place(name: str, split_by_top: bool) -> tuple[str | None, str]:
     folders = name.split("/")[:-1]
     if not split_by_top:
         return None, sys.intern(folders[0]) if folders else ""
-    if not folders:
-        return None, ""
-    return SPLITS[folders[0].lower()], sys.intern(folders[1]) if len(folders) > 1 else ""
+    split = SPLITS.get(folders[0].lower()) if folders else None
+    return split, sys.intern(folders[1]) if split and len(folders) > 1 else ""

@@ -86,8 +86,8 @@ def shards(place: Place) -> tuple[list[str], list[str]]:
     """Return the shards that are finished, and those that are not."""
     top = place.files.top()
     done = {found[1] for name in top if (found := _STATS.fullmatch(name))}
-    told = [found[1] for name in top if (found := _TABLE.fullmatch(name))]
-    return [shard for shard in told if shard in done], [shard for shard in told if shard not in done]
+    told = {found[1] for name in top if (found := _TABLE.fullmatch(name))}
+    return sorted(told & done), sorted(told ^ done)
 
 
 def _loose(place: Place) -> dict[str, list[str]]:

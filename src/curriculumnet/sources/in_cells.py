@@ -17,9 +17,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.decode import Unreadable, probe
+from curriculumnet.sources.folders import PICTURE_ENDINGS
 from curriculumnet.sources.img2dataset import shards
 from curriculumnet.sources.layout import SPLITS, Columns, HeldPlace
 from curriculumnet.sources.tables import class_names, named
+from curriculumnet.sources.text import few
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,8 +34,8 @@ _PICTURES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp")
 
 _ARROW_FILE = b"ARROW1"
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic")
-"""How pictures are called for sure."""
+_TRIED = 8
+"""Tables of a folder that are looked into for pictures."""
 
 _ROWS = 64
 """Rows that are read at a time: of ten megabytes each they take less than a gigabyte."""
@@ -52,18 +54,30 @@ def tables_with_pictures(place: HeldPlace) -> tuple[list[str], tuple[str, ...]]:
     SourceError
         A table that was given itself is damaged.
     """
-    names, notes = ([place.name], ()) if place.name else _in_folder(place)
+    notes: tuple[str, ...] = ()
+    names = [place.name]
+    if not place.name:
+        names, notes = _in_folder(place)
     names = [name for name in names if name.lower().endswith((".parquet", ".arrow"))]
     if not names:
         return [], ()
-    try:
-        holds = _picture_column(_schema(place, names[0])) is not None
-    except SourceError:
-        if place.name:
-            raise
-        # A stray file in a folder is no reason to take it for something else.
+    if place.name:
+        return (names, notes) if _picture_column(_schema(place, names[0])) is not None else ([], ())
+    if _holds_pictures(place, names[0]):
+        return names, notes
+    held = [name for name in names[:_TRIED] if _holds_pictures(place, name)]
+    if not held:
         return [], ()
-    return (names, notes) if holds else ([], ())
+    first = names.index(held[0])
+    return names[first:], (*notes, f"{few(names[:first])} of {place.given} holds no pictures, and is not read.")
+
+
+def _holds_pictures(place: HeldPlace, name: str) -> bool:
+    """Say whether a table holds pictures: a damaged one is no reason to take its folder for something else."""
+    try:
+        return _picture_column(_schema(place, name)) is not None
+    except SourceError:
+        return False
 
 
 def write_pictures(
@@ -143,17 +157,23 @@ def _in_folder(place: HeldPlace) -> tuple[list[str], tuple[str, ...]]:
     if "dataset_info.json" in top and (found := _arrows(place, "")):
         return found, ()
     if "dataset_dict.json" in top:
-        return [name for folder in top if folder.endswith("/") for name in _arrows(place, folder)], ()
+        folders = {folder: _arrows(place, folder) for folder in top if folder.endswith("/")}
+        empty = [folder for folder, found in folders.items() if not found]
+        told = f"{few(empty)} in {place.given} is no whole part of the data set, and is not read."
+        return [name for found in folders.values() for name in found], (told,) if empty else ()
     if "data/" not in top and not any(name.lower().endswith(".parquet") for name in top):
         return [], ()
     names = place.files.names()
-    if any(name.lower().endswith(_ENDINGS) for name in names):
+    if any(name.lower().endswith(tuple(PICTURE_ENDINGS)) for name in names):
         # Where pictures lie as files, a table beside them is none of pictures.
         return [], ()
     tables = [name for name in names if re.fullmatch(r"(data/)?[^/.][^/]*\.parquet", name, re.IGNORECASE)]
     finished, unfinished = shards(place)
     notes = tuple(f"The shard {shard} of {place.given} was not finished, and is left out." for shard in unfinished)
-    return ([f"{shard}.parquet" for shard in finished], notes) if finished else (tables, ())
+    if finished:
+        return [f"{shard}.parquet" for shard in finished], notes
+    others = [name for name in names if name.lower().endswith(".parquet") and name not in tables]
+    return tables, (f"{few(others)} in {place.given} lies elsewhere, and is not read.",) if others else ()
 
 
 def _arrows(place: HeldPlace, folder: str) -> list[str]:

@@ -237,7 +237,7 @@ def read_source(
     files, table = _located(holder, name, inner, text)
     place = Place(files, table, text)
     kind, listing = _read(place, columns)
-    folder = "" if kind != "folders" else folders.only_folder(listing)
+    folder = "" if kind != "folders" else folders.only_folder(listing) or _named_inside(files, listing, text, columns)
     if folder:
         around, place = listing, Place(_inside(files, folder), "", text)
         kind, listing = _read(place, columns)
@@ -254,6 +254,16 @@ def _read(place: Place, columns: Columns) -> tuple[str, Listing]:
     """Return the kind of a source, and its files."""
     kind = next(each for each in KINDS if _is_of(each, place, columns))
     return kind, KINDS[kind].read(place, columns)
+
+
+def _named_inside(files: Bytes, listing: Listing, given: str, columns: Columns) -> str:
+    """Return the folder at the top if it is the only one, and a data set that is known by what lies there."""
+    tops = {name.partition("/")[0] for name in listing.names}
+    folder = tops.pop() if len(tops) == 1 and listing.names else ""
+    if not folder or "/" not in listing.names[0]:
+        return ""
+    place = Place(_inside(files, folder), "", given)
+    return folder if any(_is_of(kind, place, columns) for kind in KINDS if kind != "folders") else ""
 
 
 def _inside(files: Bytes, folder: str) -> Bytes:
@@ -275,6 +285,9 @@ def _located(holder: Holder, name: str, inner: str, given: str) -> tuple[Bytes, 
     """Return the folder that a source lies in, and the list or table that it is; no name where it is the folder."""
     endings = (*lists.LIST_ENDINGS, *tables.TABLE_ENDINGS)
     if not name:
+        if inner:
+            path = given.removesuffix(f"#{inner}")
+            raise SourceError(f"{path} is a folder, and no tar: write {path}/{inner}.")
         return holder, ""
     ending = PurePosixPath(name).suffix.lower()
     if ending == ".tar":

@@ -134,8 +134,8 @@ def listing_of(
     Raises
     ------
     SourceError
-        A column is missing or holds more than one value a row, a split has an unknown name, or a rank is no finite
-        number.
+        A column is missing or holds bytes, or more than one value a row, a split has an unknown name, or a rank is no
+        finite number.
     """
     how = f"`curriculumnet collect {given}{_category_column(cells, columns)} -o SHARDS` fetches them"
     if columns.file not in cells and "url" in cells and columns.file == COLUMNS.file:
@@ -160,8 +160,8 @@ def listing_of(
         groups=needed(cells, columns.group, "group-column", given) if columns.group else _single(cells, "group", given),
         ranks=_ranks(cells, columns.rank, given) if columns.rank else _numbers(cells),
         queries=_single(cells, "query", given),
-        urls=texts(cells, "url", given),
-        licences=texts(cells, "licence" if "licence" in cells else "license", given),
+        urls=_single(cells, "url", given),
+        licences=_single(cells, "licence" if "licence" in cells else "license", given),
         not_images=not_images,
         notes=notes,
     )
@@ -274,7 +274,7 @@ def needed(cells: Cells, title: str, flag: str, given: str) -> list[str | None]:
     Raises
     ------
     SourceError
-        There is no such column, or it holds more than one value a row.
+        There is no such column, or it holds bytes, or more than one value a row.
     """
     values = texts(cells, title, given)
     if values is None:
@@ -291,7 +291,7 @@ def texts(cells: Cells, title: str, given: str) -> list[str | None] | None:
     Raises
     ------
     SourceError
-        It holds more than one value a row.
+        It holds bytes, or more than one value a row.
     """
     if title not in cells:
         return None
@@ -316,7 +316,7 @@ def _numbers(cells: Cells) -> list[float | None] | None:
 def _text(value: Any, title: str, given: str) -> str | None:
     if isinstance(value, list | dict):
         raise SourceError(
-            f"The column {title!r} of {given} holds more than one value a row: give one with a single one."
+            f"The column {title!r} of {given} holds bytes, or more than one value a row: give one of texts or numbers."
         )
     if isinstance(value, float):
         # pandas makes numbers with gaps into floating-point ones.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from curriculumnet.errors import SourceError
 from curriculumnet.images.stored import Bytes
@@ -63,6 +63,11 @@ def lines(place: Place, name: str) -> list[str]:
     """
     text = text_of(place.files, name, place.called(name))
     return [line.strip() for line in LINE_END.split(text) if line.strip()]
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Return names in a row, of many only the first."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def differences(name: str, published: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from curriculumnet.errors import SourceError
 from curriculumnet.images.archives import may_be_image
 from curriculumnet.images.tar import Tar
-from curriculumnet.sources.folders import strangers
+from curriculumnet.sources.folders import archives_beside, strangers
 from curriculumnet.sources.layout import SPLITS, Columns, Place
-from curriculumnet.sources.listing import Listing
+from curriculumnet.sources.listing import Listing, is_valid
 from curriculumnet.sources.tables import Cells, listing_of
 from curriculumnet.sources.text import lines
 
@@ -58,7 +58,7 @@ def _holds_samples(tar: Tar, tars: list[str], columns: Columns) -> bool:
     more = next((sample[_MORE] for sample in samples if _MORE in sample), None)
     if more is None:
         return False
-    called = all(_SHARD.fullmatch(posixpath.splitext(name)[0]) for name in tars)
+    called = all(map(is_called_like_a_shard, tars))
     return columns.label in (_json(tar.read(more)) or {}) or (called and not any("/" in name for name in names))
 
 
@@ -68,7 +68,7 @@ def read(place: Place, columns: Columns) -> Listing:
     The label is what the `.json` has under the label column, or else the `.cls`: a name, or the number of one in a
     `categories.txt` beside the tars. What else the `.json` has are columns. Splits are those that the `.json` tells, or
     with which the names of all tars begin. Of several pictures of a sample, those with a further word in their ending,
-    as the mask `000.seg.png` beside `000.jpg`, are passed over.
+    as the mask `000.seg.png` beside `000.jpg`, are set aside.
 
     Raises
     ------
@@ -83,17 +83,21 @@ def read(place: Place, columns: Columns) -> Listing:
     for before, tar in _tars(place):
         regular, others = tar.contents()
         texts = _texts(tar)
-        pictures = _pictures(tar.in_order())
+        pictures, further = _pictures(tar.in_order())
         for name in pictures:
             key, _ = parted(name)
             more = _json(texts.get((key, _MORE), b"{}"))
             if more is None:
                 strange[len(cells[columns.file])] = ("broken", f"its .{_MORE} cannot be read")
             row = _row(place, before, name, more or {}, texts.get((key, _LABEL)), columns, categories)
+            label = row.get(columns.label)
+            if isinstance(label, list | dict) or not is_valid(str(label)):
+                strange[len(cells[columns.file])] = ("refused", "its label is no text")
+                row[columns.label] = None
             first = first or (before + name, row)
             for title, values in cells.items():
                 values.append(row.get(title))
-        for name, why in strangers(regular, others).items():
+        for name, why in (further | strangers(regular, others)).items():
             strange[len(cells[columns.file])] = ("refused", why)
             for title, values in cells.items():
                 values.append(before + name if title == columns.file else None)
@@ -113,6 +117,7 @@ def read(place: Place, columns: Columns) -> Listing:
         splits=splits_of(str(name) for name in cells[columns.file]),
         set_aside=strange,
         not_images=beside(place),
+        notes=archives_beside(place, "the tars", tars_of(place.files.top())),
     )
 
 
@@ -131,10 +136,19 @@ def tars_of(names: list[str]) -> list[str]:
 
 
 def splits_of(names: Iterator[str]) -> list[str | None]:
-    """Return the split of each file by the first word of its tar's name; None for all unless some are for training."""
+    """Return the split of each file by the first word of its tar's name; None for all unless some are for training.
+
+    Where there is another split, tars of other names tell none.
+    """
     words = (_FIRST_WORD.match(name.lower()) for name in names)
     found = [SPLITS.get(word[0]) if word else None for word in words]
-    return found if "train" in found and None not in found else [None] * len(found)
+    told = set(found)
+    return found if "train" in told and (None not in told or len(told) > 2) else [None] * len(found)
+
+
+def is_called_like_a_shard(tar: str) -> bool:
+    """Say whether a tar's name is a number, perhaps after words."""
+    return _SHARD.fullmatch(posixpath.splitext(tar)[0]) is not None
 
 
 def parted(name: str) -> tuple[str, str]:
@@ -163,11 +177,15 @@ def _texts(tar: Tar) -> dict[tuple[str, str], bytes]:
     return {parted(name): data for name, data in tar.read_some(wanted)}
 
 
-def _pictures(names: list[str]) -> list[str]:
-    """Return the pictures of the samples; of several of a sample those with a plain ending, if there are such."""
+def _pictures(names: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the pictures of the samples, and those that are set aside, with the reason.
+
+    Of several of a sample those with a plain ending count, if there are such.
+    """
     found = [(name, *parted(name)) for name in names if _may_be_picture(name)]
     plain = {key for _, key, ending in found if "." not in ending}
-    return [name for name, key, ending in found if key not in plain or "." not in ending]
+    further = {name: "a further picture of its sample" for name, key, ending in found if key in plain and "." in ending}
+    return [name for name, _, _ in found if name not in further], further
 
 
 def _may_be_picture(name: str) -> bool:

@@ -10,7 +10,7 @@ from curriculumnet.exporting.delivery import Staging
 from curriculumnet.exporting.options import Options
 from curriculumnet.exporting.pictures import COLUMNS, Picture, Selection, seen_from
 from curriculumnet.images.tar import split_member
-from curriculumnet.sources.folders import unfit
+from curriculumnet.sources.folders import PICTURE_ENDINGS, unfit
 from curriculumnet.work.csv_lines import csv_line
 
 TABLE = "curriculum.csv"
@@ -20,9 +20,6 @@ _LONGEST_STEM = 180
 
 _NO_LETTERS = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 """What names on Windows may not hold."""
-
-_PICTURES = frozenset((".avif", ".bmp", ".dcm", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
-"""Endings by which tools that read class folders know pictures."""
 
 
 def write(selection: Selection, staging: Staging, options: Options) -> None:
@@ -90,7 +87,7 @@ def _name(picture: Picture) -> str:
     """Return the name of a picture: its number, and its own name as far as every system takes it."""
     own = PurePosixPath(split_member(picture.file_name)[1] or picture.file_name).name
     ending = PurePosixPath(own).suffix
-    if ending.lower() not in _PICTURES:
+    if ending.lower() not in PICTURE_ENDINGS:
         ending = picture.ending
     stem = own.removesuffix(ending).encode("utf-8")[:_LONGEST_STEM].decode("utf-8", "ignore")
     return f"{picture.split}/{picture.label}/{picture.key}-{_NO_LETTERS.sub('_', stem)}{ending}"
