@@ -252,3 +252,19 @@ def test_of_the_processes_of_torchrun_one_shows_the_result(
     for show in (console.show, console.show_json):
         show(FOUND)
         assert bool(capsys.readouterr().out) == shown
+
+
+@pytest.mark.parametrize(("quiet", "shown"), [(False, True), (True, False)])
+def test_what_is_waited_for_is_said_on_a_terminal(monkeypatch: pytest.MonkeyPatch, quiet: bool, shown: bool) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.waiting("Loading much", quiet=quiet):
+        time.sleep(0.2)
+    assert ("Loading much" in terminal.getvalue()) == shown
+
+
+def test_what_is_waited_for_is_not_said_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.waiting("Loading much"):
+        pass
+    assert capsys.readouterr().err == ""

@@ -295,6 +295,16 @@ def whole_path(title: str, *, quiet: bool = False) -> Iterator[PathProgress]:
         _path = None
 
 
+@contextmanager
+def waiting(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Say on a terminal, for as long as it lasts, what is waited for."""
+    if quiet or _path is not None or not _stderr().is_terminal:
+        yield
+        return
+    with _stderr().status(f"{what} …", spinner="line"):
+        yield
+
+
 def _rate(speed: float) -> str:
     return f"{speed:,.0f}/s" if speed >= 100 else f"{speed:.3g}/s"
 

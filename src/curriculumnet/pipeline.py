@@ -372,8 +372,9 @@ def _check(given: dict[str, Any]) -> None:
     if is_file and not Path(features_from).is_file():
         raise FeaturesError(f"The features {features_from} are not there: give the path of a .npy file.")
     # timm and torch, which take seconds to load, come after what takes no time.
-    from curriculumnet.networks.create import check_name
-    from curriculumnet.networks.device import resolve_device
+    with console.waiting("Loading torch", quiet=given["quiet"]):
+        from curriculumnet.networks.create import check_name
+        from curriculumnet.networks.device import resolve_device
 
     check_name(given["model"])
     if features_from is not None and not is_file:
@@ -426,7 +427,8 @@ def demo(
     home = Path(output)
     watch = Stopwatch()
     console.say(f"A crawl in miniature, with a third of its labels wrong: {home / 'miniature'}", quiet=quiet)
-    made = make_crawl(home / "miniature", seed=seed)
+    with console.waiting("Making the crawl", quiet=quiet):
+        made = make_crawl(home / "miniature", seed=seed)
     defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
     here = {"source": made.crawl, "output": home / "work", "test": made.test}
     machine = {"seed": seed, "device": device, "workers": workers, "quiet": quiet}

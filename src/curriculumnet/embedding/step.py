@@ -224,7 +224,8 @@ def _origin(folder: WorkFolder, what: str) -> _Origin:
             )
         return _Origin("run", what, folder.digests(*files))
     # Only here: it loads timm and torch, three seconds.
-    from curriculumnet.networks.create import check_name, network_names
+    with console.waiting("Loading torch"):
+        from curriculumnet.networks.create import check_name, network_names
 
     try:
         check_name(what)

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curriculumnet.console import Grid, Progress, say, warn
+from curriculumnet.console import Grid, Progress, say, waiting, warn
 from curriculumnet.errors import InputError, UsageError, WorkFolderError
 from curriculumnet.evaluation.summary import difference_grids, error_grids, whose_labels
 from curriculumnet.work import tables
@@ -294,6 +295,9 @@ def _evaluate(
 ) -> set[str]:
     """Evaluate runs one by one, each stamped when it is finished; return those whose networks do not fit."""
     from curriculumnet.images.loader import Pictures
+
+    with waiting("Loading torch", quiet=quiet):
+        import_module("timm")
     from curriculumnet.networks.device import resolve_device
 
     where = resolve_device(device)

@@ -157,7 +157,7 @@ class Pictures:
             data = self._bytes(source, name, image_id)
         except (OSError, KeyError) as error:
             raise SourceError(
-                f"{name} in {self._roots[source]} can no longer be read ({error}): "
+                f"{name} in {self._roots[source]} can no longer be read ({getattr(error, 'strerror', None) or error}): "
                 "run `curriculumnet ingest` again, with the same source and work folder."
             ) from error
         if self._digests is not None and self._digests[image_id].any():

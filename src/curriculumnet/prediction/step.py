@@ -168,11 +168,12 @@ def predict(
         raise UsageError(f"--batch-size is {batch_size}: it must be above 0.")
     folder = _model_folder(Path(model))
 
-    from curriculumnet.images.loader import worker_count
-    from curriculumnet.networks.device import resolve_device
-    from curriculumnet.networks.folder import load
-    from curriculumnet.networks.predictor import Predictor
-    from curriculumnet.prediction.files import find
+    with console.waiting("Loading torch", quiet=quiet):
+        from curriculumnet.images.loader import worker_count
+        from curriculumnet.networks.device import resolve_device
+        from curriculumnet.networks.folder import load
+        from curriculumnet.networks.predictor import Predictor
+        from curriculumnet.prediction.files import find
 
     where = resolve_device(device)
     asked = find([os.fspath(file) for file in given])

@@ -22,6 +22,9 @@ _SIDE = 1000
 _POINTS = 120
 """Points of a curve; of a longer history each is a mean, which also calms the training loss of single batches."""
 
+_POINT = 15
+"""Half the size of a point, in units."""
+
 _TEXT = 20
 """How much of a chart's width the name of a stage takes, in percent, where charts are narrow."""
 
@@ -334,13 +337,23 @@ def _line_chart(metric: str, title: str, unit: str, drawn: Sequence[_Curve], las
         Line(
             curve.run.name,
             curve.colour,
-            _path(_units(curve.steps, x), _SIDE - _units(curve.values, y)),
+            _path(*_places(curve, x, y)),
             wording.percent(float(curve.values[-1])) if percent else wording.number(float(curve.values[-1])),
             len(curve.steps) == 1,
         )
         for curve in drawn
     )
     return LineChart(metric, title, unit, x, y, lines, _borders(drawn, x))
+
+
+def _places(curve: _Curve, x: Span, y: Span) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a curve's points lie; a single one away from the edges, which would cut it."""
+    import numpy as np
+
+    across, down = _units(curve.steps, x), _SIDE - _units(curve.values, y)
+    if len(across) > 1:
+        return across, down
+    return np.clip(across, _POINT, _SIDE - _POINT), np.clip(down, _POINT, _SIDE - _POINT)
 
 
 def _borders(drawn: Sequence[_Curve], x: Span) -> tuple[Border, ...]:

@@ -236,4 +236,4 @@ def _setting(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(_setting(part) for part in value)
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

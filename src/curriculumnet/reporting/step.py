@@ -80,7 +80,7 @@ class Report:
 
     def summary(self) -> Sequence[str | console.Grid]:
         """Return lines for a terminal."""
-        return self.sentence, f"Page: {self.path} ({self.bytes / 1e6:.1f} MB)"
+        return self.sentence, f"Page: {self.path} ({max(0.1, self.bytes / 1e6):.1f} MB)"
 
 
 def report(work: str | os.PathLike[str], *, compare: tuple[str, str] | None = None, quiet: bool = False) -> Report:

@@ -188,6 +188,8 @@ def check_there(given: str | os.PathLike[str]) -> tuple[str, str]:
     path, inner = split_root(text)
     # Path.exists would raise where a folder above may not be entered.
     if not is_url(path) and not os.path.exists(path):  # noqa: PTH110
+        if set(text) & set("*{"):
+            raise SourceError(f"{text} is not there, and patterns are not known: give the folder of the files.")
         raise SourceError(f"{text} is not there, or may not be read: check the name, or the folder that you are in.")
     return path, inner
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -321,6 +322,8 @@ def train(
             raise UsageError(
                 "--freeze keeps weights as they are, which are random: add --pretrained or --continue-from."
             )
+        with console.waiting("Loading torch", quiet=quiet):
+            import_module("timm")
         before = None if continue_from is None else _earlier(folder, continue_from, run, model, pretrained, inputs)
         if before is not None:
             model = before.name
