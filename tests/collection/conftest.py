@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -186,6 +187,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_zipped(self, rest: str) -> None:
         self.give(gzip.compress(PICTURES["jpg"]), Content_Encoding="gzip")
+
+    def on_twice_zipped(self, rest: str) -> None:
+        half = len(PICTURES["jpg"]) // 2
+        parts = (PICTURES["jpg"][:half], PICTURES["jpg"][half:])
+        self.give(b"".join(map(gzip.compress, parts)), Content_Encoding="gzip")
+
+    def on_deflated(self, rest: str) -> None:
+        """Give what some servers call deflate: without zlib's header."""
+        squeeze = zlib.compressobj(wbits=-15)
+        self.give(squeeze.compress(PICTURES["jpg"]) + squeeze.flush(), Content_Encoding="deflate")
+
+    def on_more(self, rest: str) -> None:
+        """Give a picture, and at once or a little later a whole answer that nobody asked for."""
+        self.give(PICTURES["jpg"])
+        if rest.startswith("later"):
+            self.wfile.flush()
+            self.crowd.ended.wait(0.1)
+        stray = PICTURES["png"]
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: " + str(len(stray)).encode() + b"\r\n\r\n" + stray)
 
     def on_bomb(self, rest: str) -> None:
         self.give(gzip.compress(bytes(50_000_000)), Content_Encoding="gzip")

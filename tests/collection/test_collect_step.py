@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
@@ -102,8 +104,9 @@ def test_what_is_a_picture_in_the_end_is_one(fetch: Callable[..., Any], path: st
     assert [row["status"] for row in fetch(path)] == ["success"]
 
 
-def test_a_zipped_body_is_kept_unzipped(fetch: Callable[..., Any], tmp_path: Path) -> None:
-    fetch("zipped")
+@pytest.mark.parametrize("path", ["zipped", "twice_zipped", "deflated"])
+def test_a_zipped_body_is_kept_unzipped(fetch: Callable[..., Any], tmp_path: Path, path: str) -> None:
+    fetch(path)
     assert open_bytes(str(tmp_path / "shards" / "00000.tar")).read("000000000.jpg") == PICTURES["jpg"]
 
 
@@ -178,6 +181,26 @@ def test_one_host_is_asked_as_much_as_allowed(fetch: Callable[..., Any], server:
 def test_a_connection_is_used_again(fetch: Callable[..., Any], server: Server) -> None:
     fetch(*(f"picture/{n}.jpg" for n in range(20)), per_host=1)
     assert (len(server.crowd.asked), server.crowd.connections) == (20, 1)
+
+
+@pytest.mark.parametrize("when", ["at-once", "later"])
+def test_what_a_server_sends_unasked_is_no_answer_to_what_is_asked_next(
+    fetch: Callable[..., Any], server: Server, when: str
+) -> None:
+    paths = [path for n in range(2) for path in (f"more/{when}/{n}.jpg", f"picture/{n}.gif", f"picture/{n}.webp")]
+    # What comes when the next has been asked for looks like its answer; what lies there before that does not.
+    rows = fetch(*paths, per_host=1, host_rate=4)
+    wanted = {ending: hashlib.sha256(PICTURES[ending]).hexdigest() for ending in ("jpg", "gif", "webp")}
+    assert [row["sha256"] for row in rows] == [wanted[ending] for ending in ("jpg", "gif", "webp")] * 2
+
+
+def test_a_host_that_never_answers_is_given_up_for_the_others(fetch: Callable[..., Any], server: Server) -> None:
+    dead = [server.url(f"slow/30/{n}.jpg") for n in range(40)]
+    rows = fetch(*dead, server.url("picture/1.jpg", "localhost"), per_host=4, timeout=0.2)
+    reasons = Counter(row["error_message"] for row in rows)
+    assert reasons[None] == 1
+    assert reasons["the host does not answer"] >= 20
+    assert len(server.crowd.asked) <= 21
 
 
 def test_a_connection_that_the_server_has_closed_is_not(fetch: Callable[..., Any], server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -180,6 +181,20 @@ def test_what_is_half_written_is_cut_off_and_what_is_damaged_is_begun_anew(
     cn.collect(table, output=tmp_path / "at-once", **FLAGS)
     assert rows_of(folder) == rows_of(tmp_path / "at-once")
     assert members_of(folder) == members_of(tmp_path / "at-once")
+
+
+@pytest.mark.parametrize("name", ["00000.tar", "00000_stats.json"])
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_whole_shard_that_is_damaged_is_made_again(
+    tmp_path: Path, listing: Listing, server: Server, name: str, left: float
+) -> None:
+    table, folder = listing("1.jpg", "2.png", "3.gif", "4.webp"), tmp_path / "shards"
+    cn.collect(table, output=folder, shard_size=2, **FLAGS)
+    before = members_of(folder)
+    os.truncate(folder / name, int(left * (folder / name).stat().st_size))
+    found = cn.collect(table, output=folder, shard_size=2, **FLAGS)
+    assert (found.earlier_shards, found.fetched_rows) == (1, 2)
+    assert members_of(folder) == before
 
 
 PATHS = ("1.jpg", "2.png", "status/404", "3.jpg", "html/4.jpg", "5.gif", "status/500", "6.webp", "7.jpg", "8.jpg")

@@ -13,7 +13,7 @@ import pytest
 
 import curriculumnet as cn
 
-from .conftest import PICTURES, rows_of, stats_of
+from .conftest import PICTURES, Server, rows_of, stats_of
 
 # What img2dataset 1.47.0 wrote, output_format webdataset, with the default number_sample_per_shard of 10,000, for a
 # CSV with the columns url, query (caption_col), category and rank (save_additional_columns), of which one URL gave a
@@ -81,9 +81,17 @@ def test_rows_and_figures_are_those_of_img2dataset(shards: Path) -> None:
     assert [row["key"] for row in rows] == ["000000000", "000000001", "000000002"]
     assert [row["label"] for row in rows] == ["cat"] * 3
     (stats,) = stats_of(shards)
-    assert list(stats) == [*STATS, "bytes"]
+    assert list(stats) == [*STATS, "bytes", "tar_bytes"]
     assert [stats[name] for name in STATS[:4]] == [3, 1, 1, 1]
     assert sum(stats["status_dict"].values()) == 3
+
+
+def test_no_column_of_the_list_takes_the_place_of_another(tmp_path: Path, server: Server) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(f"url,category,label,list_label\n{server.url('1.jpg')},cat,first,second\n", encoding="utf-8")
+    cn.collect(table, output=tmp_path / "shards", allow_private=True, quiet=True)
+    (row,) = rows_of(tmp_path / "shards")
+    assert (row["label"], row["list_list_label"], row["list_label"]) == ("cat", "first", "second")
 
 
 @pytest.mark.parametrize(("size", "keys"), [(1, ["00000", "00001", "00002"]), (2, ["000000", "000001", "000010"])])

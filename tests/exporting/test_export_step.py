@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,50 @@ def test_the_output_may_lie_in_nothing_that_is_read(prepared: Path, tmp_path: Pa
     # The folder of a table holds more than its pictures; an empty folder is as good as none.
     (home / "out").mkdir()
     assert cn.export(home / "work", output=home / "out", format_="lists", **QUIET).files == 6
+
+
+@pytest.mark.parametrize("name", ["../mine.txt", "{}/mine.txt", "a/../../mine.txt", "..\\mine.txt"])
+def test_a_list_of_another_hand_names_no_file_elsewhere_as_ours(prepared: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_bytes(b"precious")
+    (tmp_path / "out").mkdir()
+    noted = {"digest": blake2b(b"precious", digest_size=16).hexdigest(), "bytes": 8, "mtime_ns": 0}
+    told = {"settings": {}, "files": {name.format(tmp_path): noted}}
+    (tmp_path / "out" / "export.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"out holds other files \(export.json, …\)"):
+        cn.export(prepared / "work", output=tmp_path / "out", format_="lists", **QUIET)
+    assert mine.read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links to folders need a privilege")
+def test_a_link_in_an_export_of_another_hand_leads_nowhere(prepared: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "known.txt"
+    mine.parent.mkdir()
+    mine.write_bytes(b"precious")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "train").symlink_to("../mine")
+    digest = blake2b(b"precious", digest_size=16).hexdigest()
+    files = {"train": {"digest": digest, "link": "../mine"}, "train/known.txt": {"digest": digest, "bytes": 8}}
+    (out / "export.json").write_text(json.dumps({"settings": {}, "files": dict(reversed(files.items()))}))
+    with pytest.raises(UsageError, match="leads out of"):
+        cn.export(prepared / "work", output=out, format_="lists", **QUIET)
+    assert mine.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "dangling"])
+def test_an_output_that_cannot_be_made_is_the_machines_fault(prepared: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(MachineError, match="cannot be made"):
+        cn.export(prepared / "work", output=tmp_path / name, format_="lists", **QUIET)
+
+
+def test_a_folder_in_place_of_the_list_is_said_at_once(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "export.json").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"export\.json is a folder: give the name of a new folder"):
+        cn.export(prepared / "work", output=tmp_path / "out", format_="lists", **QUIET)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["export.json"]
 
 
 def test_two_exports_to_one_folder_do_not_mix(prepared: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from PIL import Image
 import curriculumnet as cn
 from curriculumnet import console
 from curriculumnet.console import Grid
-from curriculumnet.errors import InputError, SourceError, UnknownNameError, UsageError
+from curriculumnet.errors import InputError, MachineError, SourceError, UnknownNameError, UsageError
 from curriculumnet.miniature import TRUTH_COLUMNS, make_crawl
 
 SIZES = {"cat": 80, "dog": 57, "emu": 40, "fox": 23}
@@ -330,6 +330,18 @@ def test_a_copy_without_noise_is_made_with_a_warning(
     made = cn.inject(home / "clean", output=tmp_path / "noisy", quiet=True)
     assert "No noise was asked for, and every label stays" in capsys.readouterr().err
     assert all(row["label"] == row["true_label"] for row in rows_of(made.truth))
+
+
+def test_a_category_that_keeps_no_picture_is_named(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cn.inject(home / "clean", output=tmp_path / "noisy", closed=0, confuse=["cat:dog=1"], quiet=True)
+    assert "The category cat keeps no picture" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_made_is_the_machines_fault(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="cannot be made"):
+        cn.inject(home / "clean", output=tmp_path / ("x" * 300), closed=0.1, quiet=True)
 
 
 def test_what_was_deleted_from_a_copy_comes_back(home: Path, tmp_path: Path) -> None:

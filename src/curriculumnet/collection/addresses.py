@@ -130,6 +130,16 @@ def _addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
+class _Reader(asyncio.StreamReader):
+    """A reader that knows how many bytes have come and not been read."""
+
+    left = 0
+
+    def feed_data(self, data: Any) -> None:
+        self.left += len(data)
+        super().feed_data(data)
+
+
 class _Stream(httpcore2.AsyncNetworkStream):
     """A connection, without limits of time of its own: whoever asks limits the whole.
 
@@ -137,12 +147,23 @@ class _Stream(httpcore2.AsyncNetworkStream):
     a connection is used again; and httpcore2's, which are anyio's, took more time than all else.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def connect(cls, address: str, port: int) -> _Stream:
+        """Connect, as `asyncio.open_connection` does."""
+        loop = asyncio.get_running_loop()
+        reader = _Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(lambda: protocol, address, port)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         del timeout
-        return await self._reader.read(max_bytes)
+        data = await self._reader.read(max_bytes)
+        self._reader.left -= len(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         del timeout
@@ -164,7 +185,10 @@ class _Stream(httpcore2.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        return self._reader.at_eof() if info == "is_readable" else self._writer.get_extra_info(info)
+        if info == "is_readable":
+            # What came unasked would be taken for the answer to the next request.
+            return self._reader.left > 0 or self._reader.at_eof()
+        return self._writer.get_extra_info(info)
 
 
 class CheckedBackend(httpcore2.AsyncNetworkBackend):
@@ -202,7 +226,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
             last = place == len(allowed)
             try:
                 async with asyncio.timeout(None if last else _PATIENCE):
-                    return _Stream(*await asyncio.open_connection(address, port))
+                    return await _Stream.connect(address, port)
             except OSError:
                 if last:
                     raise

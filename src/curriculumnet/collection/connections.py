@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 
 import httpcore2
 
+_NOTHING = (b"", False)
+
 Make = Callable[[httpcore2.Origin], httpcore2.AsyncHTTPConnection]
 
 
@@ -36,7 +38,7 @@ class Connections:
         try:
             yield connection
         finally:
-            if connection.is_available() and len(self._idle) < self._most:
+            if connection.is_available() and _is_read(connection) and len(self._idle) < self._most:
                 self._idle.append(connection)
             else:
                 await connection.aclose()
@@ -53,3 +55,12 @@ class Connections:
                 return connection
             await connection.aclose()
         return None
+
+
+def _is_read(connection: httpcore2.AsyncHTTPConnection) -> bool:
+    """Say whether nothing came after the answer, which would be taken for the next one.
+
+    Only the connection's HTTP/1.1 state knows; where that cannot be asked, the connection is not used again.
+    """
+    state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+    return state is not None and state.trailing_data == _NOTHING

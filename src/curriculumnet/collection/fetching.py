@@ -13,7 +13,7 @@ import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,7 +24,7 @@ import httpx2
 
 from curriculumnet.collection.addresses import AddressRefusedError, CheckedBackend, NoSuchHostError, Resolve
 from curriculumnet.collection.connections import Connections
-from curriculumnet.collection.hosts import HeldError, Hosts
+from curriculumnet.collection.hosts import HeldError, Hosts, SilentError
 from curriculumnet.collection.opting_out import opted_out
 from curriculumnet.collection.pictures import REFUSED
 from curriculumnet.console import duration, storage
@@ -47,8 +47,11 @@ _IDLE = 5.0
 _HELD = "the host asks to be left alone for longer than is waited"
 _ACCEPT = b"image/*,*/*;q=0.5"
 
-_ZIPPED = {"gzip": 31, "x-gzip": 31, "deflate": 47}
-"""What zlib calls the encodings that are undone; none is asked for, but some servers send one all the same."""
+_ZIPPED = {"gzip": (31,), "x-gzip": (31,), "deflate": (47, -15)}
+"""What zlib calls the encodings that are undone, of which some servers leave the header out.
+
+None is asked for, but some servers send one all the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class Fetcher:
                     async with asyncio.timeout(left):
                         found = await self._ask(url, connections)
                 except TimeoutError:
+                    self._hosts.note(url.host, answered=False)
                     raise FetchError(f"not there after {duration(self._bounds.timeout)}", may_pass=True) from None
                 left -= time.monotonic() - start
             if isinstance(found, bytes):
@@ -163,6 +167,8 @@ class Fetcher:
                 yield connections
         except HeldError:
             raise FetchError(_HELD) from None
+        except SilentError:
+            raise FetchError("the host does not answer") from None
 
     async def _ask(self, url: httpx2.URL, connections: Connections) -> bytes | httpx2.URL:
         """Send one request. Return the body, or where it is instead."""
@@ -200,6 +206,7 @@ class Fetcher:
         return httpcore2.Request("GET", target, headers=headers)
 
     async def _answer(self, url: httpx2.URL, response: httpcore2.Response) -> bytes | httpx2.URL:
+        self._hosts.note(url.host, answered=True)
         headers = httpx2.Headers(response.headers)
         if self._bounds.opt_outs and opted_out(headers.get_list("x-robots-tag"), self._agent):
             raise FetchError("opted out by X-Robots-Tag")
@@ -307,13 +314,27 @@ def _undone(data: bytes, encoding: str, most: int) -> bytes:
         return data
     if name not in _ZIPPED:
         raise FetchError("a Content-Encoding that was not asked for")
-    unzip = zlib.decompressobj(_ZIPPED[name])
-    try:
-        found = unzip.decompress(data, most + 1)
-    except zlib.error:
-        raise FetchError(f"a body that is not the {name} it is said to be") from None
-    if len(found) > most:
-        raise _too_large(most)
-    if not unzip.eof:
-        raise FetchError("broken off before its end", may_pass=True)
-    return found
+    for form in _ZIPPED[name]:
+        with suppress(zlib.error):
+            return _inflated(data, form, most)
+    raise FetchError(f"a body that is not the {name} it is said to be")
+
+
+def _inflated(data: bytes, form: int, most: int) -> bytes:
+    """Undo a compression, of which there may be several, one after the other; what follows and is none counts not."""
+    parts, size = [], 0
+    while data:
+        unzip = zlib.decompressobj(form)
+        try:
+            parts.append(unzip.decompress(data, most + 1 - size))
+        except zlib.error:
+            if not parts:
+                raise
+            break
+        size += len(parts[-1])
+        if size > most:
+            raise _too_large(most)
+        if not unzip.eof:
+            raise FetchError("broken off before its end", may_pass=True)
+        data = unzip.unused_data
+    return b"".join(parts)

@@ -12,12 +12,19 @@ from contextlib import asynccontextmanager
 
 from curriculumnet.collection.connections import Connections
 
+_SILENT = 16
+"""Requests in a row to which a host gives no answer before it is given up: others wait behind those for it."""
+
 _MANY = 4096
 """Hosts that are remembered before those that nobody waits for are forgotten."""
 
 
 class HeldError(Exception):
     """A host has asked to be left alone for longer than anybody waits."""
+
+
+class SilentError(Exception):
+    """A host has let so many requests wait in vain that it is not asked any more."""
 
 
 class _Host:
@@ -29,6 +36,8 @@ class _Host:
         """When the next request may begin, by the monotonic clock."""
         self.held = 0.0
         """Until when the host is to be left alone."""
+        self.silent = 0
+        """Requests in a row for which nothing came in time."""
 
 
 class Hosts:
@@ -63,12 +72,14 @@ class Hosts:
 
         Raises
         ------
-        HeldError
+        HeldError, SilentError
         """
         host = self._hosts.setdefault(name, _Host(self._at_once))
         host.users += 1
         try:
             async with host.places:
+                if host.silent >= _SILENT:
+                    raise SilentError
                 await self._wait(host)
                 if host.connections is None:
                     host.connections = self._connections(len(self._hosts))
@@ -83,6 +94,11 @@ class Hosts:
         """Leave a host alone for some seconds."""
         host = self._hosts.setdefault(name, _Host(self._at_once))
         host.held = max(host.held, time.monotonic() + seconds)
+
+    def note(self, name: str, *, answered: bool) -> None:
+        """Take note of whether a host, which is asked at present, has answered."""
+        host = self._hosts[name]
+        host.silent = 0 if answered else host.silent + 1
 
     async def close(self) -> None:
         """Close all connections."""
@@ -102,7 +118,7 @@ class Hosts:
 
     def _forget(self, name: str, host: _Host) -> None:
         now = time.monotonic()
-        if max(host.held, host.next) <= now:
+        if max(host.held, host.next) <= now and not host.silent:
             del self._hosts[name]
         elif len(self._hosts) > _MANY:
             for other, each in list(self._hosts.items()):

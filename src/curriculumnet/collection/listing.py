@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,10 @@ def read_listed(path: Path, *, url_column: str, category_column: str, query_colu
     queries = texts(columns, query_column, given) or [None] * len(urls)
     captions = [printable(query) if query else label for query, label in zip(queries, labels, strict=True)]
     made = {title: _array(values) for title, values in columns.items() if title not in (url_column, category_column)}
-    further = {_renamed(title): values for title, values in made.items() if values is not None}
+    further: dict[str, pa.Array] = {}
+    for title, values in made.items():
+        if values is not None:
+            further[_renamed(title, made.keys() | further.keys())] = values
     return Listed(urls, labels, captions, further)
 
 
@@ -86,8 +89,13 @@ def _needed(cells: Cells, title: str, flag: str, given: str) -> list[str | None]
     return [(value or "").strip() or None for value in found]
 
 
-def _renamed(title: str) -> str:
-    return f"list_{title}" if title in OURS else title
+def _renamed(title: str, taken: Collection[str]) -> str:
+    """Return what a column of the list is called in the shards, whose own columns have their names."""
+    if title not in OURS:
+        return title
+    while title in OURS or title in taken:
+        title = f"list_{title}"
+    return title
 
 
 def _array(values: list[Any]) -> pa.Array | None:

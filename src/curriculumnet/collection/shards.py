@@ -72,6 +72,7 @@ class Shards:
         self._key_digits = _DIGITS + (len(str(size - 1)) if size > 1 else 0)
         self._resumed: dict[int, Shard] = {}
         self._again: set[int] = set()
+        self._sound: set[int] = set()
         self.kept_rows = self.again_rows = self.fetched_rows = self.fetched_bytes = 0
 
     def __len__(self) -> int:
@@ -84,7 +85,25 @@ class Shards:
 
     def finished(self) -> set[int]:
         """Return the shards that are whole."""
-        return {number for number in range(len(self)) if all(self.path(number, end).is_file() for end in _ENDINGS)}
+        return {
+            number
+            for number in range(len(self))
+            if all(self.path(number, end).is_file() for end in _ENDINGS) and self._is_sound(number)
+        }
+
+    def _is_sound(self, number: int) -> bool:
+        """Say whether the account of a shard can be read, and its tar is as long as that says; looked at once."""
+        if number in self._sound:
+            return True
+        try:
+            told = json.loads(self.path(number, _STATS).read_text(encoding="utf-8"))
+            size = told.get("tar_bytes")
+        except (ValueError, AttributeError):
+            return False
+        if size is not None and size != self.path(number, ".tar").stat().st_size:
+            return False
+        self._sound.add(number)
+        return True
 
     def untouched(self) -> set[int]:
         """Return the shards that are whole, and of which nothing is asked for again."""
@@ -149,6 +168,7 @@ class Shards:
         The stats that are written say that the others are; with those of the earlier one gone first, there are never
         any beside files that they do not speak of. Killed in between, this is done again at the next start.
         """
+        self._sound.discard(number)
         self.path(number, _STATS).unlink(missing_ok=True)
         for ending in (".tar", ".parquet", _STATS):
             part = self.part(number, ending)
@@ -336,7 +356,8 @@ class Shard:
             _settle(file)
         stats = shards.part(number, f"{_STATS}.new")
         with stats.open("wb") as file:
-            file.write((json.dumps(self._stats(), indent=4, ensure_ascii=False) + "\n").encode())
+            told = self._stats() | {"tar_bytes": end + -end % _RECORD}
+            file.write((json.dumps(told, indent=4, ensure_ascii=False) + "\n").encode())
             _settle(file)
         stats.replace(shards.part(number, _STATS))
         shards.name(number)

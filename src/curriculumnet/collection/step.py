@@ -278,7 +278,8 @@ def _taken(folder: Path, path: Path, made_of: dict[str, Any], quiet: bool) -> It
     ------
     UsageError
     """
-    if folder.exists() and not folder.is_dir():
+    # Of a name that is too long, Path.exists would raise.
+    if os.path.exists(folder) and not folder.is_dir():  # noqa: PTH110
         raise UsageError(f"{folder} is a file: give the name of a folder with -o.")
     _refuse_strangers(folder)
     _refuse_another(folder, path, made_of)
@@ -292,7 +293,7 @@ def _taken(folder: Path, path: Path, made_of: dict[str, Any], quiet: bool) -> It
 def _refuse_strangers(folder: Path) -> None:
     from curriculumnet.collection.shards import is_ours
 
-    names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    names = sorted(each.name for each in folder.iterdir()) if os.path.isdir(folder) else []  # noqa: PTH112
     recorded = _RECORD in names
     for name in names:
         if name in (_RECORD, *_LEFT_BY_OTHERS) or name.startswith(".writing-") or (recorded and is_ours(name)):
@@ -303,7 +304,7 @@ def _refuse_strangers(folder: Path) -> None:
 def _refuse_another(folder: Path, path: Path, made_of: dict[str, Any]) -> None:
     """Refuse a folder with shards of another list, or of the same one cut otherwise."""
     record = folder / _RECORD
-    if not record.exists():
+    if not os.path.exists(record):  # noqa: PTH110
         return
     try:
         known = json.loads(record.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from curriculumnet.errors import UsageError
+from curriculumnet.work.folder import make_folder
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -192,6 +193,7 @@ class Delivery:
         """Take the lock, whose file the one before takes away with it."""
         from filelock import FileLock, Timeout
 
+        make_folder(self.out)
         lock = self._aside / _LOCK
         while True:
             guard = FileLock(lock)
@@ -285,6 +287,8 @@ class Delivery:
         for name, noted in files.items():
             path = self.out / name
             if os.path.lexists(path):
+                if not path.parent.resolve().is_relative_to(self.out.resolve()):
+                    raise UsageError(f"{path} leads out of {self.out}: give another folder with -o.")
                 self._check_unchanged(path, noted)
                 path.unlink()
         holding = {PurePosixPath(name.rpartition("/")[0]) for name in files}
@@ -308,13 +312,17 @@ class Delivery:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"), object_hook=_as_noted)
-            ours = "settings" in found and all(isinstance(noted, Noted) for noted in found["files"].values())
+            files = found["files"].items()
+            # An export that somebody else made may name any file of this machine as its own.
+            ours = "settings" in found and all(isinstance(noted, Noted) and _is_inside(name) for name, noted in files)
             return dict(found) if ours else None
         except (ValueError, TypeError, LookupError, AttributeError):
             return None
 
     def _check_ours(self) -> None:
         """Refuse a folder with files that are not ours, or that were changed since."""
+        if (self.out / MANIFEST).is_dir():
+            raise UsageError(f"{self.out / MANIFEST} is a folder: give the name of a new folder with -o.")
         ours = (self._manifest(self._aside) or {"files": {}})["files"] | (self.about or {"files": {}})["files"]
         for path in _below(self.out):
             name = path.relative_to(self.out).as_posix()
@@ -358,6 +366,12 @@ def _below(folder: Path) -> Iterator[Path]:
         for name in sorted([*files, *links]):
             if name not in _DESKTOPS:
                 yield Path(here) / name
+
+
+def _is_inside(name: str) -> bool:
+    """Say whether a name in a list of files is that of a file below its folder, on every system."""
+    parts = name.split("/")
+    return "\\" not in name and ":" not in parts[0] and not {"", ".", ".."} & set(parts)
 
 
 def _is_removed(path: Path) -> bool:

@@ -31,7 +31,7 @@ COLUMNS = (
 )
 """What is said of a picture, where it is known, beside its label and split, in this order."""
 
-_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "HEIF": ".heic", "DICOM": ".dcm"}
+_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "HEIF": ".heic", "JPEG2000": ".jp2", "DICOM": ".dcm"}
 """Endings of formats that are not the format's own name."""
 
 _AT_ONCE = 1024

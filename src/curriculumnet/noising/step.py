@@ -212,6 +212,8 @@ def inject(
         _check_strange(sources, found["train"], strangers)
     pictures.check_labels({each.label for split in found.values() for each in split}, sources[0].given)
     placed = _noisy(sources, found["train"], strangers, closed, pairs, outside_share or 0.0, seed)
+    for label in sorted({each.label for each in found["train"]} - {row.label for row in placed}):
+        warn(f"The category {label} keeps no picture: lower the shares, or leave it out of the validation pictures.")
     files, truth = _files(placed, found, strangers)
     settings = {
         "source": sources[0].place,
@@ -260,7 +262,8 @@ def _checked(output: str | os.PathLike[str], sources: Sequence[Source]) -> Path:
     if not os.fspath(output):
         raise UsageError("-o names no folder: give the name of one.")
     path = Path(output)
-    if path.exists() and not path.is_dir():
+    # Of a name that is too long, Path.exists would raise.
+    if os.path.exists(path) and not path.is_dir():  # noqa: PTH110
         raise UsageError(f"{path} is a file: give the name of a folder with -o.")
     for source in sources:
         if Path(source.place).is_dir() and path.resolve().is_relative_to(source.place):
@@ -268,7 +271,7 @@ def _checked(output: str | os.PathLike[str], sources: Sequence[Source]) -> Path:
                 f"The copy {path} would lie inside the pictures' folder {source.given}: give a folder outside it with "
                 "-o."
             )
-    if path.is_dir() and not (path / _SETTINGS).is_file():
+    if os.path.isdir(path) and not (path / _SETTINGS).is_file():  # noqa: PTH112
         others = sorted(each.name for each in path.iterdir() if not _may_be_left(each.name))
         if others:
             raise UsageError(

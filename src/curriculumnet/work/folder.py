@@ -433,6 +433,8 @@ def writing(path: Path) -> Iterator[None]:
             raise MachineError(
                 f"{path} may not be written ({error.strerror}): choose another folder with -o."
             ) from error
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise MachineError(f"{path} cannot be made ({error.strerror}): choose another folder with -o.") from error
         raise
 
 
