@@ -165,6 +165,22 @@ def test_a_tar_that_is_damaged_in_its_middle_is_not_read_up_to_there(tmp_path: P
         open_bytes(str(path))
 
 
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(tarfile.REGTYPE, size) for size in (-512, 2**45, 2**70)] + [(tarfile.XHDTYPE, size) for size in (-512, 2**70)],
+)
+def test_a_header_that_tells_an_impossible_size_is_damaged(tmp_path: Path, kind: bytes, size: int) -> None:
+    member = tarfile.TarInfo("2.jpg")
+    member.type = kind
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = bytes([255 if size < 0 else 128]) + (size % 2**88).to_bytes(11)
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * 32)
+    path = make_tar(tmp_path / "x.tar", {"1.jpg": b"x" * 512}, format=tarfile.USTAR_FORMAT)
+    path.write_bytes(path.read_bytes()[:1024] + header + bytes(2048))
+    with pytest.raises(SourceError, match=r"x\.tar is no tar, or is damaged after \d files .*: make or fetch it anew"):
+        open_bytes(str(path))
+
+
 def test_a_tar_that_shrinks_after_it_was_opened_gives_no_half_files(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", {"1.jpg": b"x" * 600})
     files = open_bytes(str(path))

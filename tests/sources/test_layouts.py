@@ -767,6 +767,64 @@ def test_a_damaged_file_in_a_zip_is_broken_and_no_other(tmp_path: Path) -> None:
     assert sum(row["state"] == "used" for row in rows) == 23
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2])
+def test_one_damaged_name_or_stream_in_a_zip_spoils_no_other_file(method: int, tmp_path: Path) -> None:
+    source = tmp_path / "crawl.zip"
+    with zipfile.ZipFile(source, "w", method) as archive:
+        for name, data in in_folders().items():
+            archive.writestr(name.replace("cat", "kätzchen"), data)
+    data = bytearray(source.read_bytes())
+    place = data.index("kätzchen/03".encode())
+    if method == zipfile.ZIP_STORED:
+        data[place + 1] = 255
+    else:
+        place = data.index(b"BZh9", place)
+        data[place + 30 : place + 40] = bytes(10)
+    source.write_bytes(data)
+    rows = ingested(source, tmp_path / "work")
+    assert [row["file_name"] for row in rows if row["state"] == "broken"] == ["kätzchen/03.png"]
+    assert sum(row["state"] == "used" for row in rows) == 23
+
+
+@pytest.mark.parametrize(
+    ("mark", "place", "value", "match"),
+    [
+        (b"PK\x01\x02", 6, b"\xff", r"zip file version 25\.5"),
+        (b"PK\x01\x02", 47, b"\xff", "'utf-8' codec can't decode"),
+        (b"PK\x01\x02", 46, b"\0", "a file has no name"),
+        (b"PK\x05\x06", 18, b"\xff", ""),
+    ],
+)
+def test_a_damaged_table_of_contents_of_a_zip_gets_a_sentence(
+    mark: bytes, place: int, value: bytes, match: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "crawl.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        for name, data in in_folders().items():
+            archive.writestr(f"aé{name}", data)
+    data = bytearray(source.read_bytes())
+    data[data.index(mark) + place] = value[0]
+    source.write_bytes(data)
+    with pytest.raises(SourceError, match=rf"crawl\.zip is damaged, or cut off \(.*{match}.*: make or fetch it anew"):
+        ingested(source, tmp_path / "work")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_text_in_a_table_of_pictures_that_is_none_gets_a_sentence(ending: str, tmp_path: Path) -> None:
+    table, source = with_cells(pictures()), tmp_path / f"crawl.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, source, compression="none", use_dictionary=False)
+    else:
+        with pa.ipc.new_file(source, table.schema) as file:
+            file.write_table(table)
+    data = source.read_bytes()
+    assert b"03.png" in data
+    source.write_bytes(data.replace(b"03.png", b"\xff3.png"))
+    kind = ending.capitalize()
+    with pytest.raises(SourceError, match=rf"is no {kind} table, or is damaged \(.*UTF8.*: make it anew"):
+        ingested(source, tmp_path / "work")
+
+
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.97])
 @pytest.mark.parametrize("name", ["a_tar_gz", "a_tar_xz", "a_tar_bz2", "a_tar_zst", "a_zip", "a_parquet_of_pictures"])
 def test_an_archive_that_was_cut_off_gets_a_sentence(name: str, keep: float, tmp_path: Path) -> None:

@@ -272,6 +272,16 @@ def test_what_is_no_source_gets_a_sentence(write: Write, name: str, data: bytes,
     assert raised.value.exit_code == 3
 
 
+@pytest.mark.parametrize("spoilt", [b"cat/1.jpg", b"file_name"])
+def test_text_in_a_parquet_table_that_is_none_gets_a_sentence(tmp_path: Path, spoilt: bytes) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.Table.from_pylist(named())
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(spoilt, b"\xff" + spoilt[1:]))
+    with pytest.raises(SourceError, match=r"t\.parquet is no Parquet table, or is damaged \('utf-8' codec can't"):
+        read_source(path)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_list_is_called_by_where_it_lies(write: Write, tmp_path: Path, packed: bool, whole: bool) -> None:

@@ -266,6 +266,9 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
             for member in tar:
                 # The list of all members, which tarfile keeps, would be the largest thing in memory.
                 tar.members = []  # type: ignore[attr-defined]
+                if tar.offset <= member.offset:
+                    # It would be found again and again.
+                    raise tarfile.ReadError("a member of negative size")
                 if member.isdir():
                     continue
                 name = posixpath.normpath(member.name)
@@ -281,13 +284,15 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
                     parts.append(pa.array(names, pa.binary()))
                     names.clear()
             end = holder.read_range(tar_name, tar.offset, _AFTER_END)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+        # A damaged header may name a place that no file has.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise SourceError(
+                f"{shown} may not be read ({error.strerror or error}): allow it, or fetch it first if it is on the "
+                "network."
+            ) from error
         raise SourceError(
             f"{shown} is no tar, or is damaged after {len(places):,} files ({error}): make or fetch it anew."
-        ) from error
-    except OSError as error:
-        raise SourceError(
-            f"{shown} may not be read ({error.strerror or error}): allow it, or fetch it first if it is on the network."
         ) from error
     # tarfile takes whatever is no header for the end.
     if len(end) < _BLOCK or any(end):
