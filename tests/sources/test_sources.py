@@ -282,6 +282,13 @@ def test_text_in_a_parquet_table_that_is_none_gets_a_sentence(tmp_path: Path, sp
         read_source(path)
 
 
+def test_two_columns_of_one_name_get_a_sentence(tmp_path: Path) -> None:
+    columns = [pa.array([name for name, _ in FILES]), *[pa.array([label for _, label in FILES])] * 2]
+    pq.write_table(pa.Table.from_arrays(columns, names=["file_name", "label", "label"]), tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match=r"t\.parquet has two columns 'label': rename one of them"):
+        read_source(tmp_path / "t.parquet")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_list_is_called_by_where_it_lies(write: Write, tmp_path: Path, packed: bool, whole: bool) -> None:

@@ -220,6 +220,9 @@ def _parquet(data: bytes, given: str) -> Cells:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         schema = file.schema_arrow
+        twice = next((title for title in schema.names if schema.names.count(title) > 1), None)
+        if twice is not None:
+            raise SourceError(f"{given} has two columns {twice!r}: rename one of them.")
         # Nested and binary columns, such as pictures, are only named: no value of theirs is wanted.
         plain = [field.name for field in schema if not (pa.types.is_nested(field.type) or _is_binary(field.type))]
         table, names = file.read(plain), class_names(schema)
