@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -280,6 +281,28 @@ def test_text_in_a_parquet_table_that_is_none_gets_a_sentence(tmp_path: Path, sp
     path.write_bytes(path.read_bytes().replace(spoilt, b"\xff" + spoilt[1:]))
     with pytest.raises(SourceError, match=r"t\.parquet is no Parquet table, or is damaged \('utf-8' codec can't"):
         read_source(path)
+
+
+@pytest.mark.parametrize(("name", "part"), [("x.tar", ""), ("x.tar", "#part"), ("x.zip", ""), ("x.parquet", "")])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str, part: str) -> None:
+    (tmp_path / "crawl").mkdir()
+    os.mkfifo(tmp_path / "crawl" / name)
+    with pytest.raises(SourceError, match="not a file"):
+        read_source(f"{tmp_path}/crawl/{name}{part}")
+    if name.endswith(".tar"):
+        packed(tmp_path / "crawl", tmp_path / "crawl" / "y.tar")
+        with pytest.raises(SourceError, match=r"crawl/x\.tar is not there, or is no file"):
+            read_source(tmp_path / "crawl")
+
+
+@pytest.mark.parametrize("in_tar", [False, True])
+def test_a_category_called_as_a_table_or_list_is_a_category(write: Write, tmp_path: Path, in_tar: bool) -> None:
+    for label in ("metadata.csv", "categories.txt", "dog"):
+        write(f"data/{label}/1.jpg", b"")
+    os.mkfifo(tmp_path / "data" / "metadata.jsonl")
+    given = tmp_path / "data"
+    source = read_source(packed(given, tmp_path / "data.tar", "data/") if in_tar else given)
+    assert set(source.listing.labels.to_pylist()) - {""} == {"metadata.csv", "categories.txt", "dog"}
 
 
 def test_two_columns_of_one_name_get_a_sentence(tmp_path: Path) -> None:

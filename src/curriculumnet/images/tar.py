@@ -188,7 +188,9 @@ def open_tar(holder: Holder, name: str) -> Tar:
     """
     size, modified, _ = holder.stamp(name)
     if size == GONE:
-        raise SourceError(f"{_shown(holder, name)} is not there: check the name, or the folder that you are in.")
+        raise SourceError(
+            f"{_shown(holder, name)} is not there, or is no file: check the name, or the folder that you are in."
+        )
     return Tar(holder, name, "", _index(holder, name, size, modified))
 
 
