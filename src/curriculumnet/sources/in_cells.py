@@ -192,7 +192,10 @@ def _schema(place: HeldPlace, name: str) -> pa.Schema:
 
     try:
         with place.files.open(name) as file:
-            return _arrow(file)[0] if name.endswith(".arrow") else pq.read_schema(file)
+            found = _arrow(file)[0] if name.endswith(".arrow") else pq.read_schema(file)
+        # A damaged name is found only by looking at it.
+        sorted(each.name for field in found for each in field.flatten())
+        return found
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(place, name, error) from error
 
