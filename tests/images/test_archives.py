@@ -257,6 +257,27 @@ def test_what_is_added_to_a_tar_leaves_the_stamps_of_the_others(tmp_path: Path) 
     assert open_bytes(str(path)).stamp("a/1.jpg") != before[0]
 
 
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_of_members_of_one_time_the_tar_tells_whether_they_are_the_same(tmp_path: Path, in_folder: bool) -> None:
+    path, root = tmp_path / "x.tar", str(tmp_path) if in_folder else f"{tmp_path}/x.tar"
+    names = ["x.tar#1.jpg", "x.tar#2.jpg"] if in_folder else ["1.jpg", "2.jpg"]
+
+    def told(first: bytes, made: int) -> tuple[str, list[Stamp]]:
+        path.unlink(missing_ok=True)
+        for name, data in (("1.jpg", first), ("2.jpg", b"same")):
+            add(path, name, data, mtime=1_700_000_000)
+        os.utime(path, ns=(made, made))
+        now = open_bytes(root)
+        return now.version(), [now.stamp(name) for name in names]
+
+    before = told(b"this", 10**18)
+    assert told(b"this", 10**18) == before
+    after = told(b"that", 2 * 10**18)
+    assert after != before
+    # It is the tar's version or its time that differs, and no stamp claims that a member is as it was.
+    assert all(new != old or new.modified == UNTOLD for new, old in zip(after[1], before[1], strict=True))
+
+
 def test_the_index_of_a_large_tar_is_kept_and_made_again_when_the_tar_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

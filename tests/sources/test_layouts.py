@@ -58,6 +58,13 @@ def png(seed: int) -> bytes:
     return data.getvalue()
 
 
+def bmp(seed: int) -> bytes:
+    """Return a picture that takes as many bytes as any other."""
+    data = io.BytesIO()
+    Image.open(io.BytesIO(png(seed))).save(data, "BMP")
+    return data.getvalue()
+
+
 def pictures(splits: bool = False) -> list[Picture]:
     """Twelve pictures of each category; of those of every sixth, the split is `val`."""
     return [
@@ -733,6 +740,31 @@ def test_an_archive_is_unpacked_once_and_again_when_it_has_changed(tmp_path: Pat
         archive.writestr("cat/more.png", png(999))
     assert len(ingested(source, work)) == len(first) + 1
     assert any("unpacked" in text for text in said)
+
+
+@pytest.mark.parametrize("name", ["crawl.tar", "crawl.zip", "shards"])
+def test_what_is_packed_anew_with_one_time_for_all_is_read_anew(name: str, tmp_path: Path) -> None:
+    source, work = tmp_path / name, tmp_path / "work"
+
+    def write(first: int) -> list[bytes]:
+        files = {f"{label}/{n}.bmp": bmp(first + 10 * n + len(label)) for label in ("cat", "horse") for n in range(4)}
+        if name == "crawl.zip":
+            with zipfile.ZipFile(source, "w") as archive:
+                for each, data in files.items():
+                    archive.writestr(zipfile.ZipInfo(each), data)
+        else:
+            path = source / "0.tar" if name == "shards" else source
+            path.parent.mkdir(exist_ok=True)
+            with tarfile.open(path, "w") as tar:
+                for each, data in files.items():
+                    member = tarfile.TarInfo(each)
+                    member.size, member.mtime = len(data), 1_700_000_000
+                    tar.addfile(member, io.BytesIO(data))
+        return list(files.values())
+
+    for first in (0, 500):
+        files = write(first)
+        assert {row["digest"] for row in ingested(source, work)} == {byte_digest(data) for data in files}
 
 
 def test_unpacking_that_was_cut_off_leaves_no_half_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

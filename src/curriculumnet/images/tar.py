@@ -84,7 +84,7 @@ class Index:
     places, sizes : array of int64
         Of each: the place of its first byte, and the bytes it has.
     times : array of int64
-        When each was changed, in seconds since 1970; 0 where the tar does not tell.
+        When each was changed, in seconds since 1970; 0 where the tar does not tell, or tells the same of all.
     strangers : list of str
         Members that are no regular files, or whose names lead outside.
     """
@@ -254,6 +254,7 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
     parts: list[pa.Array] = []
     names: list[bytes] = []
     places, sizes, times = array("q"), array("q"), array("q")
+    moments: set[float] = set()
     strangers = []
     try:
         kind = compression(holder.read_range(tar_name, 0, 8))
@@ -282,6 +283,8 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
                 places.append(member.offset_data)
                 sizes.append(member.size)
                 times.append(int(member.mtime) if 0 < member.mtime < _LAST_SECOND else 0)
+                if len(moments) < 2:
+                    moments.add(member.mtime)
                 if len(names) == _AT_ONCE:
                     parts.append(pa.array(names, pa.binary()))
                     names.clear()
@@ -300,6 +303,9 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
     if len(end) < _BLOCK or any(end):
         what = "cut off" if len(end) < _BLOCK else "damaged, or several tars in a row,"
         raise SourceError(f"{shown} is {what} after {len(places):,} files: make or fetch it anew.")
+    if len(times) > 1 and len(moments) == 1:
+        # Whoever made the tar gave all members one time, which tells nothing: made anew, it has the same.
+        times = array("q", bytes(times.itemsize * len(times)))
     return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, times, strangers)
 
 
