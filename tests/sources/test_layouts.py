@@ -767,6 +767,21 @@ def test_what_is_packed_anew_with_one_time_for_all_is_read_anew(name: str, tmp_p
         assert {row["digest"] for row in ingested(source, work)} == {byte_digest(data) for data in files}
 
 
+@pytest.mark.parametrize("name", ["a_tar", "a_zip", "a_parquet_of_pictures"])
+def test_pictures_of_an_archive_without_times_are_not_read_again_for_other_settings(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, work = Path(LAYOUTS[name].write(tmp_path)), tmp_path / "work"
+    if name == "a_zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            for each, data in in_folders().items():
+                archive.writestr(zipfile.ZipInfo(each), data)
+    rows = ingested(source, work)
+    capsys.readouterr()
+    cn.ingest(source, output=work, val_share=0.2)
+    assert f"{len(rows)} files are as they were; 0 are read." in capsys.readouterr().err
+
+
 def test_unpacking_that_was_cut_off_leaves_no_half_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, work = Path(a_tar_gz(tmp_path)), tmp_path / "work"
     taken = 0

@@ -65,7 +65,7 @@ class Folder:
         """Return a file's size, when it was changed, and where it lies."""
         tar, member = split_member(name)
         if member and self._is_file(tar):
-            return open_tar(self, tar).dated(member)
+            return open_tar(self, tar).stamp(member)
         try:
             found = self._stat(name)
         except OSError:

@@ -191,7 +191,7 @@ def open_tar(holder: Holder, name: str) -> Tar:
         raise SourceError(
             f"{_shown(holder, name)} is not there, or is no file: check the name, or the folder that you are in."
         )
-    return Tar(holder, name, "", _index(holder, name, size, modified))
+    return Tar(holder, name, "", _index(holder, name, size, modified), modified)
 
 
 def _shown(holder: Holder, name: str) -> str:
@@ -317,6 +317,7 @@ class Tar:
     name: str
     inner: str
     index: Index = field(repr=False)
+    modified: int = UNTOLD
 
     @property
     def path(self) -> str:
@@ -341,7 +342,7 @@ class Tar:
         SourceError
             There is none.
         """
-        found = Tar(self.holder, self.name, inner, self.index)
+        found = Tar(self.holder, self.name, inner, self.index, self.modified)
         if inner and next(self.index.below(found.prefix), None) is None:
             raise SourceError(f"{self.path} has no folder or table {inner!r}; {self._beside(inner)}.")
         return found
@@ -407,13 +408,14 @@ class Tar:
     def stamp(self, name: str) -> Stamp:
         """Return a file's size, and a number of when it was changed, to a second, and where in the tar it lies.
 
-        What is added to a tar, or taken from its end, leaves the others where they are.
+        What is added to a tar, or taken from its end, leaves the others where they are. A file of which the tar does
+        not tell when it was changed is as old as the tar.
         """
         try:
             place, size, time = self._find(name)
         except OSError:
             return Stamp(GONE, GONE)
-        changed = time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else UNTOLD
+        changed = time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else self.modified
         return Stamp(size, changed, place)
 
     def dated(self, name: str) -> Stamp:
