@@ -14,7 +14,7 @@ from curriculumnet.errors import SourceError
 from curriculumnet.images import tar
 from curriculumnet.images.archives import may_be_image, open_bytes, split_root
 from curriculumnet.images.folder import Folder
-from curriculumnet.images.stored import GONE, UNTOLD, Stamp
+from curriculumnet.images.stored import GONE, Stamp
 from curriculumnet.images.tar import Index, open_tar
 
 FILES = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "top.txt": b"", "z é/3": b"three"}
@@ -165,6 +165,22 @@ def test_a_tar_that_is_damaged_in_its_middle_is_not_read_up_to_there(tmp_path: P
         open_bytes(str(path))
 
 
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(tarfile.REGTYPE, size) for size in (-512, 2**45, 2**70)] + [(tarfile.XHDTYPE, size) for size in (-512, 2**70)],
+)
+def test_a_header_that_tells_an_impossible_size_is_damaged(tmp_path: Path, kind: bytes, size: int) -> None:
+    member = tarfile.TarInfo("2.jpg")
+    member.type = kind
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = bytes([255 if size < 0 else 128]) + (size % 2**88).to_bytes(11)
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * 32)
+    path = make_tar(tmp_path / "x.tar", {"1.jpg": b"x" * 512}, format=tarfile.USTAR_FORMAT)
+    path.write_bytes(path.read_bytes()[:1024] + header + bytes(2048))
+    with pytest.raises(SourceError, match=r"x\.tar is no tar, or is damaged after \d files .*: make or fetch it anew"):
+        open_bytes(str(path))
+
+
 def test_a_tar_that_shrinks_after_it_was_opened_gives_no_half_files(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", {"1.jpg": b"x" * 600})
     files = open_bytes(str(path))
@@ -231,14 +247,36 @@ def test_what_is_added_to_a_tar_leaves_the_stamps_of_the_others(tmp_path: Path) 
     add(path, "a/3.jpg", b"four")
     before = [open_bytes(str(path)).stamp(name) for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg")]
     assert before[0] != before[1]
-    assert before[2].modified == UNTOLD
+    # One of which the tar tells no time is as old as the tar.
+    assert before[2].modified == path.stat().st_mtime_ns
     add(path, "a/4.jpg", b"more", mtime=1_700_000_000)
+    os.utime(path, ns=(1, 1))
     after = [open_bytes(str(path)).stamp(name) for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg")]
-    assert after[:3] == before
+    assert after[:3] == [*before[:2], before[2]._replace(modified=1)]
     assert after[3] not in before
     # Of the same name, size and time at another place it is another one.
     add(path, "a/1.jpg", b"FOUR", mtime=1_700_000_000)
     assert open_bytes(str(path)).stamp("a/1.jpg") != before[0]
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_of_members_of_one_time_the_tar_tells_whether_they_are_the_same(tmp_path: Path, in_folder: bool) -> None:
+    path, root = tmp_path / "x.tar", str(tmp_path) if in_folder else f"{tmp_path}/x.tar"
+    names = ["x.tar#1.jpg", "x.tar#2.jpg"] if in_folder else ["1.jpg", "2.jpg"]
+
+    def told(first: bytes, made: int) -> tuple[str, list[Stamp]]:
+        path.unlink(missing_ok=True)
+        for name, data in (("1.jpg", first), ("2.jpg", b"same")):
+            add(path, name, data, mtime=1_700_000_000)
+        os.utime(path, ns=(made, made))
+        now = open_bytes(root)
+        return now.version(), [now.stamp(name) for name in names]
+
+    before = told(b"this", 10**18)
+    assert told(b"this", 10**18) == before
+    after = told(b"that", 2 * 10**18)
+    assert [stamp.modified for stamp in after[1]] == [2 * 10**18] * 2
+    assert after[0] != before[0] or in_folder
 
 
 def test_the_index_of_a_large_tar_is_kept_and_made_again_when_the_tar_has_changed(

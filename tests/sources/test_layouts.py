@@ -58,6 +58,13 @@ def png(seed: int) -> bytes:
     return data.getvalue()
 
 
+def bmp(seed: int) -> bytes:
+    """Return a picture that takes as many bytes as any other."""
+    data = io.BytesIO()
+    Image.open(io.BytesIO(png(seed))).save(data, "BMP")
+    return data.getvalue()
+
+
 def pictures(splits: bool = False) -> list[Picture]:
     """Twelve pictures of each category; of those of every sixth, the split is `val`."""
     return [
@@ -735,6 +742,46 @@ def test_an_archive_is_unpacked_once_and_again_when_it_has_changed(tmp_path: Pat
     assert any("unpacked" in text for text in said)
 
 
+@pytest.mark.parametrize("name", ["crawl.tar", "crawl.zip", "shards"])
+def test_what_is_packed_anew_with_one_time_for_all_is_read_anew(name: str, tmp_path: Path) -> None:
+    source, work = tmp_path / name, tmp_path / "work"
+
+    def write(first: int) -> list[bytes]:
+        files = {f"{label}/{n}.bmp": bmp(first + 10 * n + len(label)) for label in ("cat", "horse") for n in range(4)}
+        if name == "crawl.zip":
+            with zipfile.ZipFile(source, "w") as archive:
+                for each, data in files.items():
+                    archive.writestr(zipfile.ZipInfo(each), data)
+        else:
+            path = source / "0.tar" if name == "shards" else source
+            path.parent.mkdir(exist_ok=True)
+            with tarfile.open(path, "w") as tar:
+                for each, data in files.items():
+                    member = tarfile.TarInfo(each)
+                    member.size, member.mtime = len(data), 1_700_000_000
+                    tar.addfile(member, io.BytesIO(data))
+        return list(files.values())
+
+    for first in (0, 500):
+        files = write(first)
+        assert {row["digest"] for row in ingested(source, work)} == {byte_digest(data) for data in files}
+
+
+@pytest.mark.parametrize("name", ["a_tar", "a_zip", "a_parquet_of_pictures"])
+def test_pictures_of_an_archive_without_times_are_not_read_again_for_other_settings(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, work = Path(LAYOUTS[name].write(tmp_path)), tmp_path / "work"
+    if name == "a_zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            for each, data in in_folders().items():
+                archive.writestr(zipfile.ZipInfo(each), data)
+    rows = ingested(source, work)
+    capsys.readouterr()
+    cn.ingest(source, output=work, val_share=0.2)
+    assert f"{len(rows)} files are as they were; 0 are read." in capsys.readouterr().err
+
+
 def test_unpacking_that_was_cut_off_leaves_no_half_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, work = Path(a_tar_gz(tmp_path)), tmp_path / "work"
     taken = 0
@@ -765,6 +812,65 @@ def test_a_damaged_file_in_a_zip_is_broken_and_no_other(tmp_path: Path) -> None:
     rows = ingested(source, tmp_path / "work")
     assert [row["file_name"] for row in rows if row["state"] == "broken"] == ["cat/03.png"]
     assert sum(row["state"] == "used" for row in rows) == 23
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2])
+def test_one_damaged_name_or_stream_in_a_zip_spoils_no_other_file(method: int, tmp_path: Path) -> None:
+    source = tmp_path / "crawl.zip"
+    with zipfile.ZipFile(source, "w", method) as archive:
+        for name, data in in_folders().items():
+            archive.writestr(name.replace("cat", "kätzchen"), data)
+    data = bytearray(source.read_bytes())
+    place = data.index("kätzchen/03".encode())
+    if method == zipfile.ZIP_STORED:
+        data[place + 1] = 255
+    else:
+        place = data.index(b"BZh9", place)
+        data[place + 30 : place + 40] = bytes(10)
+    source.write_bytes(data)
+    rows = ingested(source, tmp_path / "work")
+    assert [row["file_name"] for row in rows if row["state"] == "broken"] == ["kätzchen/03.png"]
+    assert sum(row["state"] == "used" for row in rows) == 23
+
+
+@pytest.mark.parametrize(
+    ("mark", "place", "value", "match"),
+    [
+        (b"PK\x01\x02", 6, b"\xff", r"zip file version 25\.5"),
+        (b"PK\x01\x02", 47, b"\xff", "'utf-8' codec can't decode"),
+        (b"PK\x01\x02", 46, b"\0", "a file has no name"),
+        (b"PK\x05\x06", 18, b"\xff", ""),
+    ],
+)
+def test_a_damaged_table_of_contents_of_a_zip_gets_a_sentence(
+    mark: bytes, place: int, value: bytes, match: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "crawl.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        for name, data in in_folders().items():
+            archive.writestr(f"aé{name}", data)
+    data = bytearray(source.read_bytes())
+    data[data.index(mark) + place] = value[0]
+    source.write_bytes(data)
+    with pytest.raises(SourceError, match=rf"crawl\.zip is damaged, or cut off \(.*{match}.*: make or fetch it anew"):
+        ingested(source, tmp_path / "work")
+
+
+@pytest.mark.parametrize("spoilt", [b"03.png", b"label", b"path"])
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_text_in_a_table_of_pictures_that_is_none_gets_a_sentence(ending: str, spoilt: bytes, tmp_path: Path) -> None:
+    table, source = with_cells(pictures()), tmp_path / f"crawl.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, source, compression="none", use_dictionary=False, store_schema=False)
+    else:
+        with pa.ipc.new_file(source, table.schema) as file:
+            file.write_table(table)
+    data = source.read_bytes()
+    assert spoilt in data
+    source.write_bytes(data.replace(spoilt, b"\xff" + spoilt[1:]))
+    kind = ending.capitalize()
+    with pytest.raises(SourceError, match=rf"is no {kind} table, or is damaged \(.*(?i:utf-?8).*: make it anew"):
+        ingested(source, tmp_path / "work")
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.97])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +271,45 @@ def test_what_is_no_source_gets_a_sentence(write: Write, name: str, data: bytes,
     with pytest.raises(SourceError, match=match) as raised:
         read_source(write(name, data))
     assert raised.value.exit_code == 3
+
+
+@pytest.mark.parametrize("spoilt", [b"cat/1.jpg", b"file_name"])
+def test_text_in_a_parquet_table_that_is_none_gets_a_sentence(tmp_path: Path, spoilt: bytes) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.Table.from_pylist(named())
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(spoilt, b"\xff" + spoilt[1:]))
+    with pytest.raises(SourceError, match=r"t\.parquet is no Parquet table, or is damaged \('utf-8' codec can't"):
+        read_source(path)
+
+
+@pytest.mark.parametrize(("name", "part"), [("x.tar", ""), ("x.tar", "#part"), ("x.zip", ""), ("x.parquet", "")])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str, part: str) -> None:
+    (tmp_path / "crawl").mkdir()
+    os.mkfifo(tmp_path / "crawl" / name)
+    with pytest.raises(SourceError, match="not a file"):
+        read_source(f"{tmp_path}/crawl/{name}{part}")
+    if name.endswith(".tar"):
+        packed(tmp_path / "crawl", tmp_path / "crawl" / "y.tar")
+        with pytest.raises(SourceError, match=r"crawl/x\.tar is not there, or is no file"):
+            read_source(tmp_path / "crawl")
+
+
+@pytest.mark.parametrize("in_tar", [False, True])
+def test_a_category_called_as_a_table_or_list_is_a_category(write: Write, tmp_path: Path, in_tar: bool) -> None:
+    for label in ("metadata.csv", "categories.txt", "dog"):
+        write(f"data/{label}/1.jpg", b"")
+    os.mkfifo(tmp_path / "data" / "metadata.jsonl")
+    given = tmp_path / "data"
+    source = read_source(packed(given, tmp_path / "data.tar", "data/") if in_tar else given)
+    assert set(source.listing.labels.to_pylist()) - {""} == {"metadata.csv", "categories.txt", "dog"}
+
+
+def test_two_columns_of_one_name_get_a_sentence(tmp_path: Path) -> None:
+    columns = [pa.array([name for name, _ in FILES]), *[pa.array([label for _, label in FILES])] * 2]
+    pq.write_table(pa.Table.from_arrays(columns, names=["file_name", "label", "label"]), tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match=r"t\.parquet has two columns 'label': rename one of them"):
+        read_source(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("packed", [False, True])

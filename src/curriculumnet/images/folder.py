@@ -51,13 +51,7 @@ class Folder:
         tar, member = split_member(name)
         if member and self._is_file(tar):
             return open_tar(self, tar).read(member)
-        mode = self._stat(name).st_mode
-        if stat.S_ISDIR(mode) and name.endswith("/"):
-            raise PermissionError(errno.EACCES, "a folder that may not be read", name)
-        if not stat.S_ISREG(mode):
-            # Opening a pipe would wait for ever.
-            raise FileNotFoundError(errno.ENOENT, "not a file", name)
-        with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+        with open(self._regular(name), "rb", buffering=0) as file:  # noqa: PTH123
             return file.read()
 
     def size(self, name: str) -> int:
@@ -71,10 +65,12 @@ class Folder:
         """Return a file's size, when it was changed, and where it lies."""
         tar, member = split_member(name)
         if member and self._is_file(tar):
-            return open_tar(self, tar).dated(member)
+            return open_tar(self, tar).stamp(member)
         try:
             found = self._stat(name)
         except OSError:
+            return Stamp(GONE, GONE)
+        if not stat.S_ISREG(found.st_mode):
             return Stamp(GONE, GONE)
         # A time before 1970 or after 2262 says nothing.
         return Stamp(found.st_size, found.st_mtime_ns if 0 <= found.st_mtime_ns < 2**63 else UNTOLD)
@@ -98,13 +94,23 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to be read from any place of it; OSError when it is gone or may not be read."""
-        return open(self._path(name), "rb")  # noqa: PTH123
+        return open(self._regular(name), "rb")  # noqa: PTH123
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Return a part of a file's bytes, fewer where it ends before; OSError when it is gone."""
-        with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+        with open(self._regular(name), "rb", buffering=0) as file:  # noqa: PTH123
             file.seek(offset)
             return file.read(size)
+
+    def _regular(self, name: str) -> str:
+        """Return the path of a regular file; OSError where it is none."""
+        mode = self._stat(name).st_mode
+        if stat.S_ISDIR(mode) and name.endswith("/"):
+            raise PermissionError(errno.EACCES, "a folder that may not be read", name)
+        if not stat.S_ISREG(mode):
+            # Opening a pipe would wait for ever.
+            raise FileNotFoundError(errno.ENOENT, "not a file", name)
+        return self._path(name)
 
     def _is_file(self, name: str) -> bool:
         return os.path.isfile(self._path(name))  # noqa: PTH113

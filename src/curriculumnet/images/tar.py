@@ -84,7 +84,7 @@ class Index:
     places, sizes : array of int64
         Of each: the place of its first byte, and the bytes it has.
     times : array of int64
-        When each was changed, in seconds since 1970; 0 where the tar does not tell.
+        When each was changed, in seconds since 1970; 0 where the tar does not tell, or tells the same of all.
     strangers : list of str
         Members that are no regular files, or whose names lead outside.
     """
@@ -188,8 +188,10 @@ def open_tar(holder: Holder, name: str) -> Tar:
     """
     size, modified, _ = holder.stamp(name)
     if size == GONE:
-        raise SourceError(f"{_shown(holder, name)} is not there: check the name, or the folder that you are in.")
-    return Tar(holder, name, "", _index(holder, name, size, modified))
+        raise SourceError(
+            f"{_shown(holder, name)} is not there, or is no file: check the name, or the folder that you are in."
+        )
+    return Tar(holder, name, "", _index(holder, name, size, modified), modified)
 
 
 def _shown(holder: Holder, name: str) -> str:
@@ -252,6 +254,7 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
     parts: list[pa.Array] = []
     names: list[bytes] = []
     places, sizes, times = array("q"), array("q"), array("q")
+    moments: set[float] = set()
     strangers = []
     try:
         kind = compression(holder.read_range(tar_name, 0, 8))
@@ -266,6 +269,9 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
             for member in tar:
                 # The list of all members, which tarfile keeps, would be the largest thing in memory.
                 tar.members = []  # type: ignore[attr-defined]
+                if tar.offset <= member.offset:
+                    # It would be found again and again.
+                    raise tarfile.ReadError("a member of negative size")
                 if member.isdir():
                     continue
                 name = posixpath.normpath(member.name)
@@ -277,22 +283,29 @@ def _read_headers(holder: Holder, tar_name: str) -> Index:
                 places.append(member.offset_data)
                 sizes.append(member.size)
                 times.append(int(member.mtime) if 0 < member.mtime < _LAST_SECOND else 0)
+                if len(moments) < 2:
+                    moments.add(member.mtime)
                 if len(names) == _AT_ONCE:
                     parts.append(pa.array(names, pa.binary()))
                     names.clear()
             end = holder.read_range(tar_name, tar.offset, _AFTER_END)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+        # A damaged header may name a place that no file has.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise SourceError(
+                f"{shown} may not be read ({error.strerror or error}): allow it, or fetch it first if it is on the "
+                "network."
+            ) from error
         raise SourceError(
             f"{shown} is no tar, or is damaged after {len(places):,} files ({error}): make or fetch it anew."
-        ) from error
-    except OSError as error:
-        raise SourceError(
-            f"{shown} may not be read ({error.strerror or error}): allow it, or fetch it first if it is on the network."
         ) from error
     # tarfile takes whatever is no header for the end.
     if len(end) < _BLOCK or any(end):
         what = "cut off" if len(end) < _BLOCK else "damaged, or several tars in a row,"
         raise SourceError(f"{shown} is {what} after {len(places):,} files: make or fetch it anew.")
+    if len(times) > 1 and len(moments) == 1:
+        # Whoever made the tar gave all members one time, which tells nothing: made anew, it has the same.
+        times = array("q", bytes(times.itemsize * len(times)))
     return Index(pa.concat_arrays([*parts, pa.array(names, pa.binary())]), places, sizes, times, strangers)
 
 
@@ -304,6 +317,7 @@ class Tar:
     name: str
     inner: str
     index: Index = field(repr=False)
+    modified: int = UNTOLD
 
     @property
     def path(self) -> str:
@@ -328,7 +342,7 @@ class Tar:
         SourceError
             There is none.
         """
-        found = Tar(self.holder, self.name, inner, self.index)
+        found = Tar(self.holder, self.name, inner, self.index, self.modified)
         if inner and next(self.index.below(found.prefix), None) is None:
             raise SourceError(f"{self.path} has no folder or table {inner!r}; {self._beside(inner)}.")
         return found
@@ -394,13 +408,14 @@ class Tar:
     def stamp(self, name: str) -> Stamp:
         """Return a file's size, and a number of when it was changed, to a second, and where in the tar it lies.
 
-        What is added to a tar, or taken from its end, leaves the others where they are.
+        What is added to a tar, or taken from its end, leaves the others where they are. A file of which the tar does
+        not tell when it was changed is as old as the tar.
         """
         try:
             place, size, time = self._find(name)
         except OSError:
             return Stamp(GONE, GONE)
-        changed = time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else UNTOLD
+        changed = time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else self.modified
         return Stamp(size, changed, place)
 
     def dated(self, name: str) -> Stamp:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import lzma
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -23,6 +25,14 @@ KINDS = ("zip", "gzip", "bzip2", "xz", "zstd")
 
 _IN_MEMORY = 2**26
 """Bytes of a file that are unpacked in memory; larger ones, such as films, are put on the disk."""
+
+# fmt: off
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError,
+    OSError, OverflowError, ValueError,
+)
+# fmt: on
+"""What is raised where the bytes are none that an archive has. OSErrors with a number come from the machine."""
 
 
 def write_unpacked(place: HeldPlace, kind: str, out: IO[bytes], advance: Callable[[int], None]) -> None:
@@ -51,8 +61,9 @@ def write_unpacked(place: HeldPlace, kind: str, out: IO[bytes], advance: Callabl
             else:
                 with _opened(_Counted(file, advance), kind) as unpacked:
                     shutil.copyfileobj(unpacked, out, 2**20)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except _DAMAGE as error:
+        # A damaged list of what is in a zip leads to places that no file has.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise SourceError(f"{place.given} is damaged, or cut off ({error}): make or fetch it anew.") from error
 
@@ -73,6 +84,8 @@ def _write_zipped(file: IO[bytes], given: str, out: IO[bytes], advance: Callable
         tarfile.open(fileobj=out, mode="w", encoding="utf-8", errors="surrogateescape") as tar,
     ):
         for info in archive.infolist():
+            if not info.filename:
+                raise zipfile.BadZipFile("a file has no name")
             if info.is_dir():
                 continue
             if info.flag_bits & 1:
@@ -85,7 +98,9 @@ def _write_zipped(file: IO[bytes], given: str, out: IO[bytes], advance: Callable
                     raise SourceError(
                         f"{given} cannot be unpacked here ({info.filename}: {error}): unpack it and give the folder."
                     ) from error
-                except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
+                except _DAMAGE as error:
+                    if isinstance(error, OSError) and error.errno is not None:
+                        raise
                     # One damaged file is no reason to lose the others: it is seen to be broken when it is looked at.
                     data.seek(0)
                     data.truncate()

@@ -192,8 +192,11 @@ def _schema(place: HeldPlace, name: str) -> pa.Schema:
 
     try:
         with place.files.open(name) as file:
-            return _arrow(file)[0] if name.endswith(".arrow") else pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+            found = _arrow(file)[0] if name.endswith(".arrow") else pq.read_schema(file)
+        # A damaged name is found only by looking at it.
+        sorted(each.name for field in found for each in field.flatten())
+        return found
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(place, name, error) from error
 
 
@@ -225,13 +228,16 @@ def _batches(place: HeldPlace, name: str) -> Iterator[tuple[pa.Table, float]]:
             if name.endswith(".arrow"):
                 size = place.files.size(name)
                 for batch in _arrow(file)[1]:
+                    # Damaged text is seen only when it is looked at.
+                    batch.validate(full=True)
                     yield pa.Table.from_batches([batch]), min(1.0, file.tell() / max(1, size))
                 return
             table, done = pq.ParquetFile(file), 0
             for batch in table.iter_batches(_ROWS):
                 done += batch.num_rows
+                batch.validate(full=True)
                 yield pa.Table.from_batches([batch]), done / max(1, table.metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(place, name, error) from error
 
 

@@ -220,17 +220,21 @@ def _parquet(data: bytes, given: str) -> Cells:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         schema = file.schema_arrow
+        twice = next((title for title in schema.names if schema.names.count(title) > 1), None)
+        if twice is not None:
+            raise SourceError(f"{given} has two columns {twice!r}: rename one of them.")
         # Nested and binary columns, such as pictures, are only named: no value of theirs is wanted.
         plain = [field.name for field in schema if not (pa.types.is_nested(field.type) or _is_binary(field.type))]
-        table = file.read(plain)
-    except (pa.ArrowException, OSError) as error:
+        table, names = file.read(plain), class_names(schema)
+        return {
+            title: named(table[title].to_pylist(), names.get(title))
+            if title in plain
+            else [[]] * file.metadata.num_rows
+            for title in schema.names
+        }
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise SourceError(f"{given} is no Parquet table, or is damaged ({reason}): make it anew.") from error
-    names = class_names(schema)
-    return {
-        title: named(table[title].to_pylist(), names.get(title)) if title in plain else [[]] * file.metadata.num_rows
-        for title in schema.names
-    }
 
 
 def _is_binary(kind: Any) -> bool:
