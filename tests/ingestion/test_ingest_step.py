@@ -517,6 +517,40 @@ def test_columns_are_named_of_tables_only(crawl: Path, ingest: Callable[..., Any
         ingest(crawl, **{flag: "nonsense"})
 
 
+def test_what_was_read_is_kept_when_what_comes_after_fails(
+    crawl: Path, ingest: Callable[..., Any], write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("clean/cat/1.png", b"<html>no picture</html>")
+    with pytest.raises(SourceError, match="None of the 1 files of"):
+        ingest(crawl, test=crawl.parent / "clean")
+    write("clean/cat/1.png", png(500))
+    capsys.readouterr()
+    result = ingest(crawl, test=crawl.parent / "clean", quiet=False)
+    assert f"{result.seen_in['crawl']:,} files are as they were; 1 are read." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_of_a_crawl_whose_labels_are_hidden_is_left_out(
+    crawl: Path, ingest: Callable[..., Any], write: Write, capsys: pytest.CaptureFixture[str], split: str
+) -> None:
+    crawl.rename(crawl.parent / "train")
+    crawl.mkdir()
+    (crawl.parent / "train").rename(crawl / "train")
+    for number in range(3):
+        write(f"crawl/{split}/{number}.png", png(700 + number))
+    result = ingest(crawl)
+    assert f"No {split} picture of {crawl} has a label: they are left out." in capsys.readouterr().err
+    assert result.states["refused"] == 3
+    # Then the crawl gives the pictures to validate on.
+    assert result.used["val"] > 0
+    assert result.used["test"] == 0
+
+
+def test_a_source_without_a_name_is_wrong_use(ingest: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match="No source is named"):
+        ingest("")
+
+
 def test_a_table_of_urls_is_for_collect(ingest: Callable[..., Any], tmp_path: Path) -> None:
     for header in ("url,label", "url,category", "file_name,label"):
         (tmp_path / "urls.csv").write_text(f"{header}\nhttps://x/1.jpg,cat\nhttps://x/2.jpg,dog\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from curriculumnet.sources.folders import IN_NO_CATEGORY
 from curriculumnet.sources.kinds import Source
 from curriculumnet.sources.layout import joined
 from curriculumnet.sources.tables import TABLE_ENDINGS
+from curriculumnet.sources.text import few
 
 _SUGGESTED = 3
 """Names that a message suggests."""
@@ -209,11 +210,6 @@ def too_deep(rows: Rows) -> str | None:
         f"The categories are {few(tops)}, and all pictures lie in folders below them. If those folders are the "
         f"categories, give {joined(crawl.given, meant[0])} as the source."
     )
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Return names in a row, of many only the first."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _passed_over(source: Source) -> str:

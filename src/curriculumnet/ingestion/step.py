@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -117,7 +117,7 @@ class Ingestion:
 
     def summary(self) -> list[str | Grid]:
         """Return the account in short."""
-        from curriculumnet.ingestion.rows import few
+        from curriculumnet.sources.text import few
 
         sizes = sorted(self.categories.values())
         splits = ", ".join(f"{n:,} {split}" for split, n in self.used.items() if n)
@@ -254,12 +254,15 @@ def ingest(
     WorkFolderError
         The work folder is one of another source, or a folder with other files.
     """
+    import numpy as np
+
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
+    from curriculumnet.ingestion.findings import Findings
     from curriculumnet.ingestion.renaming import left_out, meant, read_names, renamed
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep, torn_groups
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
-    from curriculumnet.sources.kinds import read_source, source_name
+    from curriculumnet.sources.kinds import check_there, read_source, source_name
     from curriculumnet.sources.layout import Columns
 
     watch = Stopwatch()
@@ -282,6 +285,8 @@ def ingest(
         settings["rename"] = os.path.abspath(rename)  # noqa: PTH100
     asked = {key: place for key, place in (("crawl", source), ("val", val), ("test", test)) if place is not None}
     path = Path(output if output is not None else f"{source_name(source)}-work")
+    for place in asked.values():
+        check_there(place)
     _check_apart(path, asked.values())
     folder = WorkFolder(path)
     folder.check_free()
@@ -328,42 +333,47 @@ def ingest(
         earlier = folder.record(_STEP)
         if earlier is not None and "near_features" in earlier.settings and near_features is None:
             warn("Near copies had been confirmed by features, and are not any more: --near-features does it again.")
-        found = _scan(folder, rows, stamps, settings, () if reread else (_known, _interrupted), workers, quiet)
-        labels = rows.column("labels")
-        categories = labels.dictionary.to_pylist()
-        states = judge(
-            rows.source,
-            labels.indices.to_numpy().astype("int64"),
-            found,
-            exclude={code for code, category in enumerate(categories) if category in set(exclude_category)},
-            min_images=min_images,
-            features=features,
-        )
-        _check_usable(rows, found, states)
-        if states.near_radius is not None:
-            warn(
-                "Unusually many pictures look alike: near copies are only those whose hashes differ in at most "
-                f"{states.near_radius} of 64 bits."
+        found, looked = Findings(len(rows)), np.zeros(len(rows), dtype=np.bool_)
+        # Whatever comes before the record is written: what was read is kept.
+        with _kept(folder, rows, stamps, settings, found, looked):
+            _scan(
+                folder, rows, stamps, settings, () if reread else (_known, _interrupted), found, looked, workers, quiet
             )
-        splits = _splits(rows, found, states, val_share, seed)
-        folder.write_parts(IMAGES, _images(rows, found, states, splits, _stamped(rows, stamps, 2)))
-        folder.write_table(_MODIFIED, _times(rows, stamps))
-        folder.file(tables.READ).unlink(missing_ok=True)
-        if before is not None:
-            for line in changes(before, tables.read(folder.file(IMAGES), list(CHANGED))):
-                say(line, quiet=quiet)
-        counts = account(tables.read_parts(folder.file(IMAGES), list(COLUMNS)), rows.not_images())
-        folder.stamp(
-            _STEP,
-            inputs,
-            settings,
-            [IMAGES, _MODIFIED],
-            watch.seconds,
-            {"seen": counts["seen"], "used": counts["used"], "examined": EXAMINED},
-            sources=rows.projects(),
-            categories=list(counts["categories"]),
-            account=counts,
-        )
+            labels = rows.column("labels")
+            categories = labels.dictionary.to_pylist()
+            states = judge(
+                rows.source,
+                labels.indices.to_numpy().astype("int64"),
+                found,
+                exclude={code for code, category in enumerate(categories) if category in set(exclude_category)},
+                min_images=min_images,
+                features=features,
+            )
+            _check_usable(rows, found, states)
+            if states.near_radius is not None:
+                warn(
+                    "Unusually many pictures look alike: near copies are only those whose hashes differ in at most "
+                    f"{states.near_radius} of 64 bits."
+                )
+            splits = _splits(rows, found, states, val_share, seed)
+            folder.write_parts(IMAGES, _images(rows, found, states, splits, _stamped(rows, stamps, 2)))
+            folder.write_table(_MODIFIED, _times(rows, stamps))
+            folder.file(tables.READ).unlink(missing_ok=True)
+            if before is not None:
+                for line in changes(before, tables.read(folder.file(IMAGES), list(CHANGED))):
+                    say(line, quiet=quiet)
+            counts = account(tables.read_parts(folder.file(IMAGES), list(COLUMNS)), rows.not_images())
+            folder.stamp(
+                _STEP,
+                inputs,
+                settings,
+                [IMAGES, _MODIFIED],
+                watch.seconds,
+                {"seen": counts["seen"], "used": counts["used"], "examined": EXAMINED},
+                sources=rows.projects(),
+                categories=list(counts["categories"]),
+                account=counts,
+            )
         _tidy(folder, given.values())
         return _result(folder, watch.seconds)
 
@@ -387,7 +397,8 @@ def _check_apart(work: Path, given: Iterable[str | os.PathLike[str]]) -> None:
 
     for source in given:
         place = local_path(split_root(source)[0])
-        if place is not None and place.is_dir() and work.resolve().is_relative_to(place.resolve()):
+        # Path.is_dir would raise where a folder above may not be entered.
+        if place is not None and os.path.isdir(place) and work.resolve().is_relative_to(place.resolve()):  # noqa: PTH112
             raise UsageError(
                 f"The work folder {work} would lie inside the pictures' folder {source}: give one outside it with -o."
             )
@@ -581,6 +592,26 @@ def _looked(settings: dict[str, Any]) -> list[Any]:
     return [__version__, EXAMINED, settings["min_side"]]
 
 
+@contextmanager
+def _kept(
+    folder: WorkFolder,
+    rows: Rows,
+    stamps: dict[str, NDArray[np.int64]],
+    settings: dict[str, Any],
+    found: Findings,
+    done: NDArray[np.bool_],
+) -> Iterator[None]:
+    """Write down what was found in the files that are done, if the block does not come to its end."""
+    import numpy as np
+
+    try:
+        yield
+    except BaseException:
+        if done.any():
+            _keep(folder, rows, stamps, settings, found, np.flatnonzero(done))
+        raise
+
+
 def _keep(
     folder: WorkFolder,
     rows: Rows,
@@ -622,24 +653,23 @@ def _scan(
     stamps: dict[str, NDArray[np.int64]],
     settings: dict[str, Any],
     earlier: Sequence[Callable[[WorkFolder, dict[str, Any]], Known | None]],
+    found: Findings,
+    done: NDArray[np.bool_],
     workers: int | None,
     quiet: bool,
-) -> Findings:
-    """Look into every file that was not set aside and is not known; return what was found, a row each."""
+) -> None:
+    """Look into every file that was not set aside and is not known, write what is found, and tick off what is done."""
     import numpy as np
 
-    from curriculumnet.ingestion.findings import Findings
     from curriculumnet.ingestion.scan import Found, scan
     from curriculumnet.sources.listing import Names
 
-    found = Findings(len(rows))
     unread = {origin: np.ones(len(source.listing), dtype=np.bool_) for origin, source in rows.given.items()}
     for origin, source in rows.given.items():
         if source.listing.set_aside:
             aside = np.array(list(source.listing.set_aside), dtype=np.int64)
             found.put(rows.of(origin)[aside], [Found(*why) for why in source.listing.set_aside.values()])
             unread[origin][aside] = False
-    done = np.zeros(len(rows), dtype=np.bool_)
     for reading in earlier:
         # One at a time: an earlier table of a million files takes some hundred megabytes.
         known = reading(folder, settings)
@@ -660,22 +690,16 @@ def _scan(
     kept, total = int(done.sum()), sum(map(len, places.values()))
     if kept:
         say(f"{kept:,} files are as they were; {total:,} are read.", quiet=quiet)
-    try:
-        with Progress("reading pictures", total, "files", quiet=quiet) as progress:
-            for origin, source in rows.given.items():
-                of = rows.of(origin)[places[origin]]
-                names = Names(source.listing.file_names.take(places[origin]))
-                with closing(scan(source.files, names, min_side=settings["min_side"], workers=workers)) as looked:
-                    for start, these in looked:
-                        some = of[start : start + len(these)]
-                        found.put(some, these)
-                        done[some] = True
-                        progress.advance(len(these))
-    except BaseException:
-        if done.any():
-            _keep(folder, rows, stamps, settings, found, np.flatnonzero(done))
-        raise
-    return found
+    with Progress("reading pictures", total, "files", quiet=quiet) as progress:
+        for origin, source in rows.given.items():
+            of = rows.of(origin)[places[origin]]
+            names = Names(source.listing.file_names.take(places[origin]))
+            with closing(scan(source.files, names, min_side=settings["min_side"], workers=workers)) as looked:
+                for start, these in looked:
+                    some = of[start : start + len(these)]
+                    found.put(some, these)
+                    done[some] = True
+                    progress.advance(len(these))
 
 
 def _check_usable(rows: Rows, found: Findings, states: States) -> None:
@@ -691,6 +715,10 @@ def _check_usable(rows: Rows, found: Findings, states: States) -> None:
         if not len(held) or not unread[held].all():
             continue
         source = list(rows.given.values())[rows.origin[held[0]]]
+        if KEYS[key] != "crawl" and source is rows.given["crawl"] and _unlabelled(rows, held):
+            # As data sets are published whose test labels stay hidden.
+            warn(f"No {KEYS[key]} picture of {source.given} has a label: they are left out.")
+            continue
         first = source.listing.names[int(rows.place[held[0]])]
         raise SourceError(
             f"None of the {len(held):,} files of {source.given} is a picture that can be used "
@@ -715,6 +743,15 @@ def _check_usable(rows: Rows, found: Findings, states: States) -> None:
         )
 
 
+def _unlabelled(rows: Rows, held: NDArray[np.intp]) -> bool:
+    """Say whether all these rows are in no category, as their source is listed."""
+    from curriculumnet.sources.folders import IN_NO_CATEGORY
+
+    source = list(rows.given.values())[rows.origin[held[0]]]
+    reasons = {source.listing.set_aside.get(place, ("", ""))[1] for place in rows.place[held].tolist()}
+    return reasons <= {"no label", IN_NO_CATEGORY}
+
+
 def _most(found: Findings, reasons: NDArray[np.int32]) -> str:
     """Return the three most frequent reasons."""
     from collections import Counter
@@ -730,14 +767,14 @@ def _splits(rows: Rows, found: Findings, states: States, val_share: float, seed:
     import numpy as np
 
     from curriculumnet.ingestion.findings import STATES
-    from curriculumnet.ingestion.rows import few
     from curriculumnet.ingestion.splits import hold_out, to_hold_out
     from curriculumnet.ingestion.states import KEYS
+    from curriculumnet.sources.text import few
 
     train, val = tables.SPLITS.index("train"), tables.SPLITS.index("val")
     code = np.array([train if key == "crawl" else tables.SPLITS.index(key) for key in KEYS], dtype=np.int8)
     splits = code[rows.source]
-    if (rows.source == KEYS.index("val")).any():
+    if (states.used & (rows.source == KEYS.index("val"))).any():
         return splits
     used = np.flatnonzero(states.used & (rows.source == KEYS.index("crawl")))
     groups = _codes(rows.column("groups"))

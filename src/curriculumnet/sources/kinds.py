@@ -177,8 +177,12 @@ def check_there(given: str | os.PathLike[str]) -> tuple[str, str]:
     ------
     SourceError
         It is not there.
+    UsageError
+        It has no name.
     """
     text = os.fspath(given)
+    if not text:
+        raise UsageError("No source is named: give a folder, an archive, a list or a table.")
     try:
         os.path.abspath(text).encode("utf-8")  # noqa: PTH100
     except UnicodeEncodeError:
