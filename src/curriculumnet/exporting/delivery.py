@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from curriculumnet.errors import UsageError
-from curriculumnet.work.folder import make_folder
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -193,7 +192,6 @@ class Delivery:
         """Take the lock, whose file the one before takes away with it."""
         from filelock import FileLock, Timeout
 
-        make_folder(self.out)
         lock = self._aside / _LOCK
         while True:
             guard = FileLock(lock)

@@ -15,7 +15,7 @@ from curriculumnet import console
 from curriculumnet.errors import InputError, UnknownNameError, UsageError, WorkFolderError
 from curriculumnet.version import __version__
 from curriculumnet.work import tables
-from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, writing
+from curriculumnet.work.folder import IMAGES, Stopwatch, WorkFolder, make_folder, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,6 +172,7 @@ def export(
         if done:
             console.say(f"{out}: the export is there already; nothing to do.", quiet=quiet)
         else:
+            make_folder(out)
             _deliver(folder, delivery, how, options, about, table, threads, quiet)
     return Export(
         work=folder.path,
