@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tarfile
@@ -26,6 +27,7 @@ from curriculumnet.errors import (
     UsageError,
     WorkFolderError,
 )
+from curriculumnet.images import tar as tar_module
 from curriculumnet.images.folder import Folder
 from curriculumnet.images.loader import Pictures
 from curriculumnet.ingestion.step import Ingestion
@@ -41,8 +43,6 @@ def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    import io
-
     data = io.BytesIO()
     image.save(data, format, **options)
     return data.getvalue()
@@ -809,6 +809,41 @@ def test_what_is_added_to_a_tar_is_all_that_is_read(
     again = ingest(path, quiet=False)
     assert "24 files are as they were; 1 are read." in capsys.readouterr().err
     assert states(again)["cat/new.png"] == "used"
+
+
+def test_many_tars_that_a_table_names_in_a_mixed_order_are_gone_through_tar_by_tar(
+    ingest: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tars = tar_module._INDEXES + 6
+    places = []
+    for number in range(tars):
+        with tarfile.open(tmp_path / f"{number:03}.tar", "w") as tar:
+            for member in range(3):
+                data = png(3 * number + member)
+                about = tarfile.TarInfo(f"{member}.png")
+                about.size = len(data)
+                tar.addfile(about, io.BytesIO(data))
+                places.append((f"{number:03}.tar#{member}.png", ("cat", "dog")[number % 2]))
+    found = {}
+    for order, mixed in (("sorted", places), ("mixed", [each for start in range(3) for each in places[start::3]])):
+        lines = [",".join(each) for each in mixed]
+        (tmp_path / f"{order}.csv").write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
+        read: list[str] = []
+        headers = tar_module._read_headers
+
+        def noted(holder: Any, name: str, headers: Any = headers, read: list[str] = read) -> Any:
+            read.append(name)
+            return headers(holder, name)
+
+        tar_module._index.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(tar_module, "_read_headers", noted)
+            table = ingest(tmp_path / f"{order}.csv", output=tmp_path / order, val_share=0).table()
+        assert table["file_name"].to_pylist() == [name for name, _ in mixed]
+        # Once for what is known of the files, and once for the files.
+        assert len(read) <= 2 * tars
+        found[order] = table.select(["file_name", "label", "state", "offset", "digest"]).sort_by("file_name")
+    assert found["mixed"].equals(found["sorted"])
 
 
 def test_near_copies_of_different_senders_are_on_one_side(ingest: Callable[..., Any], tmp_path: Path) -> None:

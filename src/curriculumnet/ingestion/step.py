@@ -686,7 +686,7 @@ def _scan(
             unread[origin][same] = False
             done[of[same]] = True
         del known
-    places = {origin: np.flatnonzero(each) for origin, each in unread.items()}
+    places = {origin: rows.given[origin].by_tar(np.flatnonzero(each)) for origin, each in unread.items()}
     kept, total = int(done.sum()), sum(map(len, places.values()))
     if kept:
         say(f"{kept:,} files are as they were; {total:,} are read.", quiet=quiet)
