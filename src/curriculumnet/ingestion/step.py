@@ -258,7 +258,7 @@ def ingest(
 
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
     from curriculumnet.ingestion.findings import Findings
-    from curriculumnet.ingestion.renaming import left_out, meant, read_names, renamed
+    from curriculumnet.ingestion.renaming import as_the_crawl_writes, left_out, meant, read_names, renamed
     from curriculumnet.ingestion.rows import check_labels, gather, too_deep, torn_groups
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
@@ -302,6 +302,7 @@ def ingest(
         )
         for key, place in asked.items()
     }
+    given = as_the_crawl_writes(given)
     names = meant(names, given["crawl"])
     _check_columns(given, label_column, file_column)
     given = renamed(given, names)
