@@ -6,6 +6,7 @@ import io
 import json
 import re
 import tarfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -439,6 +440,20 @@ def test_folders_that_hold_nothing(ingest: Callable[..., Any], tmp_path: Path, w
     with pytest.raises(CurriculumNetError, match=r"holds no pictures \(1 files are no images by their names\)"):
         ingest(tmp_path / "texts")
     assert not (tmp_path / "work").exists()
+
+
+def test_what_is_not_in_a_zip_is_looked_for_in_the_zip_as_it_was_given(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in sorted(crawl.rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path))
+    for _ in range(2):
+        match = rf"^{re.escape(str(tmp_path / 'in.zip'))} has no folder or table 'nope'; at its top are crawl\.$"
+        with pytest.raises(SourceError, match=match):
+            ingest(f"{tmp_path / 'in.zip'}#nope")
+    with pytest.raises(SourceError, match=r"^/.*/in\.zip#crawl/cat/00\.png is a file, but no list or table"):
+        ingest(f"{tmp_path / 'in.zip'}#crawl/cat/00.png")
 
 
 def test_folders_without_categories(ingest: Callable[..., Any], tmp_path: Path, write: Write) -> None:

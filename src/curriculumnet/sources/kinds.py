@@ -253,7 +253,14 @@ def read_source(
             )
         holder, name = holder_of(unpack(packed), indexes)
         inner = inner or packed.inner
-    files, table = _located(holder, name, inner, text)
+    try:
+        files, table = _located(holder, name, inner, text)
+    except SourceError as error:
+        if packed is None:
+            raise
+        # Nobody has named the tar into which it was unpacked.
+        unpacked = posixpath.join(holder.root, name)
+        raise SourceError(str(error).replace(unpacked, split_root(text)[0])) from error
     place = Place(files, table, text)
     kind, listing = _read(place, columns)
     folder = "" if kind != "folders" else folders.only_folder(listing) or _named_inside(files, listing, text, columns)
