@@ -628,6 +628,12 @@ def test_pictures_to_measure_on_that_cannot_be_used(crawl: Path, ingest: Callabl
     with pytest.raises(CurriculumNetError, match=match) as raised:
         ingest(crawl, test=crawl.parent / "t")
     assert raised.value.exit_code == 3
+    # What is known beforehand is said before any picture is read.
+    write("u/1.png", png(902))
+    match = r"None of the 1 files of .*/u is a picture that can be used \(in no category's folder: 1; the first is 1"
+    with pytest.raises(CurriculumNetError, match=match):
+        ingest(crawl, test=crawl.parent / "u")
+    assert not (crawl.parent / "work").exists()
     write("v/cat/1.png", b"")
     with pytest.raises(CurriculumNetError, match=r"None of the 1 files of .*/v is a picture"):
         ingest(crawl, val=crawl.parent / "v")
