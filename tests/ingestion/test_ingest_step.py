@@ -433,6 +433,9 @@ def test_folders_that_hold_nothing(ingest: Callable[..., Any], tmp_path: Path, w
     with pytest.raises(CurriculumNetError, match="missing is not there") as raised:
         ingest(tmp_path / "missing")
     assert raised.value.exit_code == 3
+    for output in (tmp_path / "work", None):
+        with pytest.raises(SourceError, match="xxx is not there, or may not be read: check the name"):
+            ingest("x" * 5000, output=output)
     (tmp_path / "empty" / "cat").mkdir(parents=True)
     with pytest.raises(CurriculumNetError, match="empty holds no pictures: give another source"):
         ingest(tmp_path / "empty")
@@ -561,9 +564,10 @@ def test_a_split_of_a_crawl_whose_labels_are_hidden_is_left_out(
     assert result.used["test"] == 0
 
 
-def test_a_source_without_a_name_is_wrong_use(ingest: Callable[..., Any]) -> None:
-    with pytest.raises(UsageError, match="No source is named"):
-        ingest("")
+def test_a_source_without_a_name_is_wrong_use(crawl: Path, ingest: Callable[..., Any]) -> None:
+    for source, options in (("", {}), ("", {"output": None}), (crawl, {"val": ""}), (crawl, {"test": ""})):
+        with pytest.raises(UsageError, match="No source is named"):
+            ingest(source, **options)
 
 
 def test_a_table_of_urls_is_for_collect(ingest: Callable[..., Any], tmp_path: Path) -> None:

@@ -284,9 +284,10 @@ def ingest(
     if rename is not None:
         settings["rename"] = os.path.abspath(rename)  # noqa: PTH100
     asked = {key: place for key, place in (("crawl", source), ("val", val), ("test", test)) if place is not None}
+    # Before anything else is asked of their names.
+    for each in asked.values():
+        check_there(each)
     path = Path(output if output is not None else f"{source_name(source)}-work")
-    for place in asked.values():
-        check_there(place)
     _check_apart(path, asked.values())
     folder = WorkFolder(path)
     folder.check_free()
