@@ -282,6 +282,38 @@ def test_a_file_that_may_not_be_read_is_a_row() -> None:
     ), done.stderr
 
 
+SHUT_IN = """
+import os, sys
+import curriculumnet as cn
+from curriculumnet.errors import SourceError
+
+if os.geteuid() == 0:  # who may enter everything
+    cn.ingest(sys.argv[1], output=f"{sys.argv[2]}-as-root", workers=0, quiet=True)
+    os.setegid(65534)
+    os.seteuid(65534)
+try:
+    cn.ingest(sys.argv[1], output=sys.argv[2], workers=0, quiet=True)
+except SourceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="rights of files are another matter there")
+def test_a_source_in_a_folder_that_may_not_be_entered() -> None:
+    # pytest's own temporary folders let nobody else in.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        for number in range(6):
+            path = Path(folder, "shut/crawl", ("cat", "dog")[number % 2], f"{number}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(good(number))
+        Path(folder, "shut").chmod(0)
+        command = [sys.executable, "-c", SHUT_IN, f"{folder}/shut/crawl", f"{folder}/work"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        Path(folder, "shut").chmod(0o755)
+    assert done.stdout.startswith(f"{folder}/shut/crawl is not there, or may not be read: check"), done.stderr
+
+
 # -- files that change ------------------------------------------------------------------------------------------------
 
 

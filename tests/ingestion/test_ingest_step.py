@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tarfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ from curriculumnet.errors import (
     UsageError,
     WorkFolderError,
 )
+from curriculumnet.images import tar as tar_module
 from curriculumnet.images.folder import Folder
 from curriculumnet.images.loader import Pictures
 from curriculumnet.ingestion.step import Ingestion
@@ -41,8 +44,6 @@ def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    import io
-
     data = io.BytesIO()
     image.save(data, format, **options)
     return data.getvalue()
@@ -432,6 +433,9 @@ def test_folders_that_hold_nothing(ingest: Callable[..., Any], tmp_path: Path, w
     with pytest.raises(CurriculumNetError, match="missing is not there") as raised:
         ingest(tmp_path / "missing")
     assert raised.value.exit_code == 3
+    for output in (tmp_path / "work", None):
+        with pytest.raises(SourceError, match="xxx is not there, or may not be read: check the name"):
+            ingest("x" * 5000, output=output)
     (tmp_path / "empty" / "cat").mkdir(parents=True)
     with pytest.raises(CurriculumNetError, match="empty holds no pictures: give another source"):
         ingest(tmp_path / "empty")
@@ -439,6 +443,20 @@ def test_folders_that_hold_nothing(ingest: Callable[..., Any], tmp_path: Path, w
     with pytest.raises(CurriculumNetError, match=r"holds no pictures \(1 files are no images by their names\)"):
         ingest(tmp_path / "texts")
     assert not (tmp_path / "work").exists()
+
+
+def test_what_is_not_in_a_zip_is_looked_for_in_the_zip_as_it_was_given(
+    crawl: Path, ingest: Callable[..., Any], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in sorted(crawl.rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path))
+    for _ in range(2):
+        match = rf"^{re.escape(str(tmp_path / 'in.zip'))} has no folder or table 'nope'; at its top are crawl\.$"
+        with pytest.raises(SourceError, match=match):
+            ingest(f"{tmp_path / 'in.zip'}#nope")
+    with pytest.raises(SourceError, match=r"^/.*/in\.zip#crawl/cat/00\.png is a file, but no list or table"):
+        ingest(f"{tmp_path / 'in.zip'}#crawl/cat/00.png")
 
 
 def test_folders_without_categories(ingest: Callable[..., Any], tmp_path: Path, write: Write) -> None:
@@ -546,9 +564,10 @@ def test_a_split_of_a_crawl_whose_labels_are_hidden_is_left_out(
     assert result.used["test"] == 0
 
 
-def test_a_source_without_a_name_is_wrong_use(ingest: Callable[..., Any]) -> None:
-    with pytest.raises(UsageError, match="No source is named"):
-        ingest("")
+def test_a_source_without_a_name_is_wrong_use(crawl: Path, ingest: Callable[..., Any]) -> None:
+    for source, options in (("", {}), ("", {"output": None}), (crawl, {"val": ""}), (crawl, {"test": ""})):
+        with pytest.raises(UsageError, match="No source is named"):
+            ingest(source, **options)
 
 
 def test_a_table_of_urls_is_for_collect(ingest: Callable[..., Any], tmp_path: Path) -> None:
@@ -613,6 +632,12 @@ def test_pictures_to_measure_on_that_cannot_be_used(crawl: Path, ingest: Callabl
     with pytest.raises(CurriculumNetError, match=match) as raised:
         ingest(crawl, test=crawl.parent / "t")
     assert raised.value.exit_code == 3
+    # What is known beforehand is said before any picture is read.
+    write("u/1.png", png(902))
+    match = r"None of the 1 files of .*/u is a picture that can be used \(in no category's folder: 1; the first is 1"
+    with pytest.raises(CurriculumNetError, match=match):
+        ingest(crawl, test=crawl.parent / "u")
+    assert not (crawl.parent / "work").exists()
     write("v/cat/1.png", b"")
     with pytest.raises(CurriculumNetError, match=r"None of the 1 files of .*/v is a picture"):
         ingest(crawl, val=crawl.parent / "v")
@@ -809,6 +834,41 @@ def test_what_is_added_to_a_tar_is_all_that_is_read(
     again = ingest(path, quiet=False)
     assert "24 files are as they were; 1 are read." in capsys.readouterr().err
     assert states(again)["cat/new.png"] == "used"
+
+
+def test_many_tars_that_a_table_names_in_a_mixed_order_are_gone_through_tar_by_tar(
+    ingest: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tars = tar_module._INDEXES + 6
+    places = []
+    for number in range(tars):
+        with tarfile.open(tmp_path / f"{number:03}.tar", "w") as tar:
+            for member in range(3):
+                data = png(3 * number + member)
+                about = tarfile.TarInfo(f"{member}.png")
+                about.size = len(data)
+                tar.addfile(about, io.BytesIO(data))
+                places.append((f"{number:03}.tar#{member}.png", ("cat", "dog")[number % 2]))
+    found = {}
+    for order, mixed in (("sorted", places), ("mixed", [each for start in range(3) for each in places[start::3]])):
+        lines = [",".join(each) for each in mixed]
+        (tmp_path / f"{order}.csv").write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
+        read: list[str] = []
+        headers = tar_module._read_headers
+
+        def noted(holder: Any, name: str, headers: Any = headers, read: list[str] = read) -> Any:
+            read.append(name)
+            return headers(holder, name)
+
+        tar_module._index.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(tar_module, "_read_headers", noted)
+            table = ingest(tmp_path / f"{order}.csv", output=tmp_path / order, val_share=0).table()
+        assert table["file_name"].to_pylist() == [name for name, _ in mixed]
+        # Once for what is known of the files, and once for the files.
+        assert len(read) <= 2 * tars
+        found[order] = table.select(["file_name", "label", "state", "offset", "digest"]).sort_by("file_name")
+    assert found["mixed"].equals(found["sorted"])
 
 
 def test_near_copies_of_different_senders_are_on_one_side(ingest: Callable[..., Any], tmp_path: Path) -> None:

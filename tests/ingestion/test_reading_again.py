@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import curriculumnet as cn
-from curriculumnet.ingestion import scan
+from curriculumnet.ingestion import scan, states
 from curriculumnet.work import tables
 from curriculumnet.work.folder import WorkFolder
 
@@ -199,3 +199,20 @@ def test_what_other_settings_found_before_an_interruption_is_not_taken(
     read.clear()
     cn.ingest(crawl, output=tmp_path / "work", min_side=18, **PLAIN)
     assert len(read) == 24
+
+
+def test_what_was_read_is_kept_when_what_follows_is_interrupted(
+    crawl: Path, tmp_path: Path, read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(states, "near_groups", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    assert len(read) == 24
+    again = cn.ingest(crawl, output=tmp_path / "work", **PLAIN)
+    assert len(read) == 24
+    assert again.table().equals(cn.ingest(crawl, output=tmp_path / "straight", **PLAIN).table())
+    assert not (tmp_path / "work" / tables.READ).exists()

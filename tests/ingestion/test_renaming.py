@@ -96,3 +96,28 @@ def test_what_is_no_table_is_told_so(crawl: Path, write: Write, tmp_path: Path) 
         labels(crawl, tmp_path / "work", rename=write("names.txt", b"cat a"))
     with pytest.raises(SourceError, match=r"gone.csv of --rename is not there"):
         labels(crawl, tmp_path / "work", rename=tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize("own_split", [False, True])
+def test_an_accent_that_is_a_character_of_its_own_makes_no_other_category(
+    crawl: Path, tmp_path: Path, own_split: bool
+) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    train, test = (tmp_path / "data" / split for split in ("train", "test"))
+    for folder in (train, test / decomposed):
+        folder.mkdir(parents=True)
+    (crawl / "cat").rename(train / composed)
+    (crawl / "dog").rename(train / "dog")
+    (train / composed / "00.png").rename(test / decomposed / "00.png")
+    table = tmp_path / "names.csv"
+    table.write_text(f"label,category\n{composed},coffee\n", encoding="utf-8")
+    given: tuple[Path, dict[str, Any]] = (tmp_path / "data", {}) if own_split else (train, {"test": test})
+    for name, options in ((composed, {}), ("coffee", {"rename": table})):
+        result = cn.ingest(given[0], output=tmp_path / name, workers=0, quiet=True, **given[1], **options)
+        assert sorted(result.categories) == sorted([name, "dog"])
+        assert result.used["test"] == 1
+    # Two categories of the crawl stay two.
+    (train / decomposed).mkdir()
+    for path in sorted((train / composed).iterdir())[:6]:
+        path.rename(train / decomposed / path.name)
+    assert len(cn.ingest(train, output=tmp_path / "both", workers=0, quiet=True).categories) == 3

@@ -1,12 +1,14 @@
-"""Categories renamed, merged and left out by a small table."""
+"""Categories renamed, merged and left out by a small table, and written in one way in all sources."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curriculumnet.errors import SourceError, UnknownNameError, UsageError
 from curriculumnet.images.folder import Folder
@@ -84,6 +86,23 @@ def renamed(given: dict[str, Source], names: dict[str, str]) -> dict[str, Source
     if not names:
         return given
     return {key: replace(source, listing=_renamed(source.listing, names)) for key, source in given.items()}
+
+
+def as_the_crawl_writes(given: dict[str, Source]) -> dict[str, Source]:
+    """Return sources in which the labels to measure on are written as the crawl writes them.
+
+    Systems differ in whether a letter and its accent are one character or two, which nobody can see. Where the crawl
+    has labels of both kinds, they stay two categories.
+    """
+    crawl = given["crawl"].listing
+    trained = pc.fill_null(pc.equal(crawl.splits.dictionary_decode(), "train"), True)
+    own = set(crawl.labels.filter(trained).unique().to_pylist())
+    forms: dict[str, list[str]] = {}
+    for label in own:
+        forms.setdefault(normalize("NFC", label), []).append(label)
+    others = {label for source in given.values() for label in source.listing.labels.dictionary.to_pylist()} - own
+    meant = {label: forms.get(normalize("NFC", label), []) for label in others}
+    return renamed(given, {label: found[0] for label, found in meant.items() if len(found) == 1})
 
 
 def left_out(names: dict[str, str]) -> list[str]:

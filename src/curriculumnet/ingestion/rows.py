@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,35 @@ class Rows:
         starts = np.cumsum([0, *(len(source.listing) for source in self.given.values())])
         order = starts[self.origin] + self.place
         return whole if (order == np.arange(len(self))).all() else whole.take(pa.array(order))
+
+    def set_aside(self) -> dict[str, list[str]]:
+        """Return, by source, the reasons for its files where the listing sets all of them aside."""
+        found = {}
+        for code, key in enumerate(KEYS):
+            held = np.flatnonzero(self.source == code)
+            aside = self._given_for(held).listing.set_aside if len(held) else {}
+            if aside and all(place in aside for place in self.place[held].tolist()):
+                found[key] = [aside[place][1] for place in self.place[held].tolist()]
+        return found
+
+    def hidden(self) -> list[str]:
+        """Return the splits that a crawl itself has, and of which no file has a label."""
+        reasons = {key: set(why) for key, why in self.set_aside().items() if key not in self.given}
+        return [key for key, why in reasons.items() if why <= {"no label", IN_NO_CATEGORY}]
+
+    def none_usable(self, key: str, reasons: Iterable[str]) -> SourceError:
+        """Return the error that no file of a source can be used, for these reasons."""
+        held = np.flatnonzero(self.source == KEYS.index(key))
+        source = self._given_for(held)
+        first = source.listing.names[int(self.place[held[0]])]
+        return SourceError(
+            f"None of the {len(held):,} files of {source.given} is a picture that can be used "
+            f"({frequent(reasons)}; the first is {first}, looked for in {source.listing.root}): check the source."
+        )
+
+    def _given_for(self, rows: NDArray[np.intp]) -> Source:
+        """Return the source that was given, from which the rows of one source are."""
+        return list(self.given.values())[self.origin[rows[0]]]
 
     def not_images(self) -> dict[str, int]:
         """Return how many files of each given source were passed over because of their names."""
@@ -140,7 +169,7 @@ def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
     Raises
     ------
     SourceError
-        There are fewer than two categories, or labels that the crawl does not have.
+        There are fewer than two categories, labels that the crawl does not have, or no file of a source can be used.
     UnknownNameError
         A category to leave out does not exist.
     """
@@ -175,6 +204,16 @@ def check_labels(rows: Rows, exclude: Sequence[str]) -> None:
                 f"The {key} pictures in {rows.given.get(key, crawl).given} have labels that the crawl does not have: "
                 f"{few(strange)}. Use the crawl's labels, such as {few(known[:3])}."
             )
+    hidden = rows.hidden()
+    for key, reasons in rows.set_aside().items():
+        if key not in hidden:
+            raise rows.none_usable(key, reasons)
+
+
+def hidden_labels(rows: Rows) -> str | None:
+    """Say so when splits of the crawl have no labels: data sets are published whose test labels stay hidden."""
+    hidden = " or ".join(rows.hidden())
+    return f"No {hidden} picture of {rows.given['crawl'].given} has a label: they are left out." if hidden else None
 
 
 def torn_groups(rows: Rows) -> str | None:
@@ -210,6 +249,11 @@ def too_deep(rows: Rows) -> str | None:
         f"The categories are {few(tops)}, and all pictures lie in folders below them. If those folders are the "
         f"categories, give {joined(crawl.given, meant[0])} as the source."
     )
+
+
+def frequent(reasons: Iterable[str]) -> str:
+    """Return the three most frequent reasons."""
+    return "; ".join(f"{reason}: {n:,}" for reason, n in Counter(reasons).most_common(3))
 
 
 def _passed_over(source: Source) -> str:

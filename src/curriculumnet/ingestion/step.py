@@ -258,8 +258,8 @@ def ingest(
 
     from curriculumnet.ingestion.account import CHANGED, COLUMNS, account, changes
     from curriculumnet.ingestion.findings import Findings
-    from curriculumnet.ingestion.renaming import left_out, meant, read_names, renamed
-    from curriculumnet.ingestion.rows import check_labels, gather, too_deep, torn_groups
+    from curriculumnet.ingestion.renaming import as_the_crawl_writes, left_out, meant, read_names, renamed
+    from curriculumnet.ingestion.rows import check_labels, gather, hidden_labels, too_deep, torn_groups
     from curriculumnet.ingestion.scan import EXAMINED
     from curriculumnet.ingestion.states import judge
     from curriculumnet.sources.kinds import check_there, read_source, source_name
@@ -284,9 +284,10 @@ def ingest(
     if rename is not None:
         settings["rename"] = os.path.abspath(rename)  # noqa: PTH100
     asked = {key: place for key, place in (("crawl", source), ("val", val), ("test", test)) if place is not None}
+    # Before anything else is asked of their names.
+    for each in asked.values():
+        check_there(each)
     path = Path(output if output is not None else f"{source_name(source)}-work")
-    for place in asked.values():
-        check_there(place)
     _check_apart(path, asked.values())
     folder = WorkFolder(path)
     folder.check_free()
@@ -302,6 +303,7 @@ def ingest(
         )
         for key, place in asked.items()
     }
+    given = as_the_crawl_writes(given)
     names = meant(names, given["crawl"])
     _check_columns(given, label_column, file_column)
     given = renamed(given, names)
@@ -309,7 +311,7 @@ def ingest(
     _say_what_they_are(folder, given, quiet)
     rows = gather(given)
     check_labels(rows, exclude_category)
-    for doubt in (too_deep(rows), torn_groups(rows)):
+    for doubt in (too_deep(rows), torn_groups(rows), hidden_labels(rows)):
         if doubt is not None:
             warn(doubt)
     folder = WorkFolder.create(path)
@@ -686,7 +688,7 @@ def _scan(
             unread[origin][same] = False
             done[of[same]] = True
         del known
-    places = {origin: np.flatnonzero(each) for origin, each in unread.items()}
+    places = {origin: rows.given[origin].by_tar(np.flatnonzero(each)) for origin, each in unread.items()}
     kept, total = int(done.sum()), sum(map(len, places.values()))
     if kept:
         say(f"{kept:,} files are as they were; {total:,} are read.", quiet=quiet)
@@ -707,24 +709,15 @@ def _check_usable(rows: Rows, found: Findings, states: States) -> None:
     import numpy as np
 
     from curriculumnet.ingestion.findings import STATES
+    from curriculumnet.ingestion.rows import frequent
     from curriculumnet.ingestion.states import KEYS
 
     unread = np.isin(states.state, [STATES.index(state) for state in ("missing", "broken", "refused")])
-    for key in range(len(KEYS)):
-        held = np.flatnonzero(rows.source == key)
-        if not len(held) or not unread[held].all():
-            continue
-        source = list(rows.given.values())[rows.origin[held[0]]]
-        if KEYS[key] != "crawl" and source is rows.given["crawl"] and _unlabelled(rows, held):
-            # As data sets are published whose test labels stay hidden.
-            warn(f"No {KEYS[key]} picture of {source.given} has a label: they are left out.")
-            continue
-        first = source.listing.names[int(rows.place[held[0]])]
-        raise SourceError(
-            f"None of the {len(held):,} files of {source.given} is a picture that can be used "
-            f"({_most(found, states.reason[held])}; the first is {first}, looked for in {source.listing.root}): check "
-            "the source."
-        )
+    hidden = rows.hidden()
+    for code, key in enumerate(KEYS):
+        held = rows.source == code
+        if held.any() and unread[held].all() and key not in hidden:
+            raise rows.none_usable(key, _reasons(found, states.reason[held]))
     crawl = rows.source == KEYS.index("crawl")
     left = np.unique(rows.column("labels").indices.to_numpy()[crawl & states.used])
     if len(left) < 2:
@@ -738,25 +731,13 @@ def _check_usable(rows: Rows, found: Findings, states: States) -> None:
         }
         raise SourceError(
             f"{'Only one' if len(left) else 'None'} of the categories of {rows.given['crawl'].given} has pictures to "
-            f"train on, but a classifier needs two ({_most(found, states.reason[unused])}): "
+            f"train on, but a classifier needs two ({frequent(_reasons(found, states.reason[unused]))}): "
             f"{mend.get(most, 'give more pictures')}."
         )
 
 
-def _unlabelled(rows: Rows, held: NDArray[np.intp]) -> bool:
-    """Say whether all these rows are in no category, as their source is listed."""
-    from curriculumnet.sources.folders import IN_NO_CATEGORY
-
-    source = list(rows.given.values())[rows.origin[held[0]]]
-    reasons = {source.listing.set_aside.get(place, ("", ""))[1] for place in rows.place[held].tolist()}
-    return reasons <= {"no label", IN_NO_CATEGORY}
-
-
-def _most(found: Findings, reasons: NDArray[np.int32]) -> str:
-    """Return the three most frequent reasons."""
-    from collections import Counter
-
-    return "; ".join(f"{found.reasons.known[code]}: {n:,}" for code, n in Counter(reasons.tolist()).most_common(3))
+def _reasons(found: Findings, codes: NDArray[np.int32]) -> list[str]:
+    return [found.reasons.known[code] for code in codes.tolist()]
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

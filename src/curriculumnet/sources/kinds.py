@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curriculumnet.errors import SourceError, UsageError
@@ -31,7 +32,7 @@ from curriculumnet.sources import (
     webvision,
 )
 from curriculumnet.sources.layout import COLUMNS, Columns, HeldPlace, Place
-from curriculumnet.sources.listing import Listing
+from curriculumnet.sources.listing import Listing, Names
 from curriculumnet.sources.packed import Packed, packed_at
 
 _WHAT = (
@@ -134,10 +135,22 @@ class Source:
         ndarray of int64, shape (n, 3)
         """
         found = np.full((len(self.listing), 3), GONE, dtype=np.int64)
-        for row, name in enumerate(self.listing.names):
+        order = self.by_tar(np.arange(len(self.listing)))
+        for row, name in zip(order.tolist(), Names(self.listing.file_names.take(order)), strict=True):
             if row not in self.listing.set_aside:
                 found[row] = self.files.stamp(name)
         return found
+
+    def by_tar(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows of the listing in an order in which those of one tar lie beside each other.
+
+        Of tars in a folder only some are known at a time: in a mixed order most would be gone through again and again.
+        """
+        names = self.listing.file_names.take(rows)
+        if not pc.any(pc.match_substring(names, "#")).as_py():
+            return rows
+        # By the whole name, of which the tar's is the beginning.
+        return rows[pc.array_sort_indices(names).to_numpy()]
 
     def fingerprint(self, stamps: NDArray[np.int64]) -> str:
         """Return a digest that changes when the files or what is said of them do; no picture is read.
@@ -240,7 +253,14 @@ def read_source(
             )
         holder, name = holder_of(unpack(packed), indexes)
         inner = inner or packed.inner
-    files, table = _located(holder, name, inner, text)
+    try:
+        files, table = _located(holder, name, inner, text)
+    except SourceError as error:
+        if packed is None:
+            raise
+        # Nobody has named the tar into which it was unpacked.
+        unpacked = posixpath.join(holder.root, name)
+        raise SourceError(str(error).replace(unpacked, split_root(text)[0])) from error
     place = Place(files, table, text)
     kind, listing = _read(place, columns)
     folder = "" if kind != "folders" else folders.only_folder(listing) or _named_inside(files, listing, text, columns)
