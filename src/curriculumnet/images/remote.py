@@ -106,7 +106,7 @@ class Remote:
         """Return a file's size, when it was changed, and where it lies."""
         tar, member = split_member(name)
         if member and self._is_file(tar):
-            return self.tar(tar).dated(member)
+            return self.tar(tar).stamp(member)
         if self._listing or not name:
             return self._listing.get(name, Stamp(GONE, GONE))
         folder = posixpath.dirname(name)

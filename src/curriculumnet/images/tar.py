@@ -418,11 +418,6 @@ class Tar:
         changed = time * _NANOSECONDS + place // tarfile.BLOCKSIZE % _NANOSECONDS if time else self.modified
         return Stamp(size, changed, place)
 
-    def dated(self, name: str) -> Stamp:
-        """Return a file's stamp; where the tar does not tell when it was changed, it is as old as the tar."""
-        found = self.stamp(name)
-        return found if found.modified != UNTOLD else found._replace(modified=self.holder.stamp(self.name).modified)
-
     def version(self) -> str:
         """Return the tar's size and time."""
         size, modified, _ = self.holder.stamp(self.name)

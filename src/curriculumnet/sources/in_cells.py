@@ -63,13 +63,12 @@ def tables_with_pictures(place: HeldPlace) -> tuple[list[str], tuple[str, ...]]:
         return [], ()
     if place.name:
         return (names, notes) if _picture_column(_schema(place, names[0])) is not None else ([], ())
-    if _holds_pictures(place, names[0]):
-        return names, notes
-    held = [name for name in names[:_TRIED] if _holds_pictures(place, name)]
-    if not held:
+    first = next((n for n, name in enumerate(names[:_TRIED]) if _holds_pictures(place, name)), None)
+    if first is None:
         return [], ()
-    first = names.index(held[0])
-    return names[first:], (*notes, f"{few(names[:first])} of {place.given} holds no pictures, and is not read.")
+    if first:
+        notes = (*notes, f"{few(names[:first])} of {place.given} holds no pictures, and is not read.")
+    return names[first:], notes
 
 
 def _holds_pictures(place: HeldPlace, name: str) -> bool:
